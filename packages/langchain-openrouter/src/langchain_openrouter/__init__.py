@@ -1,0 +1,1 @@
+"""ChatOpenRouter: the LangChain chat model for OpenRouter."""

@@ -1,0 +1,1 @@
+"""A self-hosted gateway that speaks the OpenRouter API."""
