@@ -1,0 +1,25 @@
+"""What a generation costs: token buckets times the endpoint's prices, exact in Decimal USD."""
+
+from decimal import Decimal
+
+from openrouter_gateway.core.catalog import Price
+from openrouter_gateway.core.usage import Cost, Usage
+
+_ZERO = Decimal(0)
+_FREE = Cost()
+
+
+def price_usage(usage: Usage, price: Price) -> Cost:
+    """Return the cost in USD. Cached and cache-writing tokens are part of the prompt and priced at their own rates."""
+    if not (price.prompt or price.completion or price.request):
+        return _FREE
+    read_rate = price.prompt if price.cache_read is None else price.cache_read
+    write_rate = price.prompt if price.cache_write is None else price.cache_write
+    plain = max(usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens, 0)
+    prompt = plain * price.prompt
+    if usage.cached_tokens:
+        prompt += usage.cached_tokens * read_rate
+    if usage.cache_write_tokens:
+        prompt += usage.cache_write_tokens * write_rate
+    request = price.request if usage.total_tokens else _ZERO
+    return Cost(prompt=prompt, completion=usage.completion_tokens * price.completion, request=request)

@@ -1,0 +1,144 @@
+"""The composition root: builds every object once, in the order in which they need each other."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+
+from openrouter_gateway.accounting.authorize import hash_key
+from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.callers.http import HTTPCaller
+from openrouter_gateway.callers.local import LocalCaller, LocalModel, LocalSettings, find_default_model
+from openrouter_gateway.callers.pool import Pool, Timeouts
+from openrouter_gateway.config.catalog import LOCAL, build_catalog, load_keys
+from openrouter_gateway.config.settings import Settings, settings_from_environment
+from openrouter_gateway.core.catalog import Catalog
+from openrouter_gateway.edge.asgi import BASES, Edge
+from openrouter_gateway.edge.host import LOOPBACK_NAMES, HostCheck
+from openrouter_gateway.edge.routes import build_routes
+from openrouter_gateway.serve import Services
+from openrouter_gateway.stores.ledger import Ledger
+
+
+class Gateway:
+    """Everything of one process. What needs the event loop is built when the server starts up."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._keys = load_keys(settings)
+        self._catalog = build_catalog(settings, frozenset(self._keys))
+        self._key_hashes = frozenset(
+            [hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes
+        )
+        self._local = _local_model(settings)
+        self._services: Services | None = None
+        self.edge = Edge(
+            services=self.services,
+            routes=build_routes(services=self.services, ready=self.why_not_ready, lifespan=self._lifespan, bases=BASES),
+            hosts=HostCheck(_allowed_hosts(settings)),
+            max_body_bytes=settings.server.max_body_bytes,
+        )
+
+    def summary(self) -> str:
+        """Return what is on offer, in one line for the operator."""
+        by_provider: dict[str, int] = {}
+        for listing in self._catalog.listings.values():
+            for endpoint in listing.endpoints:
+                by_provider[endpoint.provider.name] = by_provider.get(endpoint.provider.name, 0) + 1
+        served = ", ".join(f"{name} ({count})" for name, count in by_provider.items())
+        return f"{len(self._catalog.listings)}, served by {served}" if served else "none"
+
+    def services(self) -> Services:
+        """Return what serving needs; there once the server has started up."""
+        assert self._services is not None  # noqa: S101 - servers send no request before the lifespan has begun
+        return self._services
+
+    def why_not_ready(self) -> str | None:
+        """Return why requests would fail now, or None."""
+        if self._services is None:
+            return "starting"
+        only_local = [provider.slug for provider in self._catalog.providers] == [LOCAL]
+        if only_local and self._local is not None and not self._local.is_ready:
+            return "the embedded model is not ready"
+        return None
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
+        settings = self._settings
+        pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
+        ledger = Ledger(settings.ledger.journal)
+        http = HTTPCaller(pool, self._keys)
+        try:
+            if self._local is not None:
+                await self._local.start()
+            self._services = Services(
+                catalog=self._catalog,
+                callers=_callers(self._catalog, http, self._local),
+                ledger=ledger,
+                key_hashes=self._key_hashes,
+                clock=time.time,
+                timer=time.perf_counter,
+                dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
+                comment_interval_s=settings.server.comment_interval_s,
+            )
+            yield
+        finally:
+            await self._let_generations_end()
+            if self._local is not None:
+                await self._local.close()
+            await pool.close()
+            ledger.flush()
+
+    async def _let_generations_end(self) -> None:
+        """The server has cancelled what outlasted its drain time: give those tasks a moment to write their records."""
+        for _ in range(50):
+            if not self.edge.in_flight:
+                return
+            await asyncio.sleep(0.02)
+
+
+def create_app() -> Edge:
+    """Build the application from the environment: what every worker process calls."""
+    return Gateway(settings_from_environment()).edge
+
+
+def _local_model(settings: Settings) -> LocalModel | None:
+    embedded = settings.embedded
+    if not embedded.enabled:
+        return None
+    return LocalModel(
+        LocalSettings(
+            model_path=embedded.model_path or find_default_model(),
+            context_length=embedded.context_length,
+            parallel=embedded.parallel,
+            threads=embedded.threads or _default_threads(settings.server.workers),
+        )
+    )
+
+
+def _callers(catalog: Catalog, http: HTTPCaller, local: LocalModel | None) -> dict[str, Caller]:
+    callers: dict[str, Caller] = {provider.slug: http for provider in catalog.providers}
+    if local is not None:
+        callers[LOCAL] = LocalCaller(local, http)
+    return callers
+
+
+def _allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    """Without keys the names are always checked; with keys only where the operator lists them."""
+    listed = frozenset(name.lower() for name in settings.server.allowed_hosts)
+    if settings.has_keys and not listed:
+        return None
+    return listed | LOOPBACK_NAMES | {settings.server.host.lower()}
+
+
+def _default_threads(workers: int) -> int:
+    """Half of the processors, shared by the workers' models.
+
+    llama.cpp's threads wait for each other by spinning: one of them kept off its processor slows down all, twenty
+    times when two models shared two processors (measured 2026-11-23). The other half is for everything else here.
+    """
+    return max(1, (os.cpu_count() or 1) // 2 // workers)

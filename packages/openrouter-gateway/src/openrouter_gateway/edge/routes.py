@@ -1,0 +1,118 @@
+"""The table of routes besides inference, and how their failures look. All of it is read from memory."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from openrouter_gateway.core.catalog import Listing
+from openrouter_gateway.edge.catalog import endpoints_object, model_object, models_object, providers_object
+from openrouter_gateway.errors import (
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    UnknownRoute,
+)
+from openrouter_gateway.serve import Services
+from openrouter_gateway.wire.skins import chat
+
+_log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Lifespan: TypeAlias = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+def build_routes(
+    *,
+    services: Callable[[], Services],
+    ready: Callable[[], str | None],
+    lifespan: Lifespan,
+    bases: tuple[str, ...],
+) -> Starlette:
+    """Return the application of all routes but inference.
+
+    `ready` returns why the gateway cannot serve now, or None when it can.
+    """
+
+    async def healthz(_: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        reason = ready()
+        if reason is None:
+            return _json({"status": "ready"})
+        return _json({"status": "not ready", "reason": reason}, status=503)
+
+    async def models(_: Request) -> Response:
+        return _json(models_object(services().catalog))
+
+    async def model(request: Request) -> Response:
+        return _json({"data": model_object(_find(request, services()))})
+
+    async def endpoints(request: Request) -> Response:
+        return _json({"data": endpoints_object(_find(request, services()))})
+
+    async def providers(_: Request) -> Response:
+        return _json(providers_object(services().catalog))
+
+    table: list[tuple[str, Handler]] = [
+        ("/models", models),
+        ("/model/{author}/{slug}", model),
+        ("/models/{author}/{slug}/endpoints", endpoints),
+        ("/providers", providers),
+    ]
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *(Route(base + path, handler) for base in bases for path, handler in table),
+        ],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _on_http_error, GatewayError: _on_error, Exception: _on_defect},
+    )
+
+
+def _find(request: Request, services: Services) -> Listing:
+    model_id = f"{request.path_params['author']}/{request.path_params['slug']}"
+    listing = services.catalog.listings.get(model_id)
+    if listing is None:
+        raise NotFound(f"Model {model_id} is not in this gateway's catalogue; GET /api/v1/models lists it")
+    return listing
+
+
+def _json(content: object, *, status: int = 200) -> Response:
+    return Response(_encode(content), status, media_type="application/json")
+
+
+async def _on_http_error(request: Request, failure: Exception) -> Response:
+    status = failure.status_code if isinstance(failure, HTTPException) else 500
+    error: RequestError
+    if status == 405:
+        error = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
+    else:
+        error = UnknownRoute(f"No such route: {request.method} {request.url.path}")
+    return _error(error)
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    return _error(error if isinstance(error, GatewayError) else InternalError("Internal Server Error"))
+
+
+async def _on_defect(request: Request, failure: Exception) -> Response:
+    _log.error("%s %s failed inside the gateway", request.method, request.url.path, exc_info=failure)
+    return _error(InternalError("Internal Server Error"))
+
+
+def _error(error: GatewayError) -> Response:
+    return Response(chat.encode_error_body(error), error.status, media_type="application/json")

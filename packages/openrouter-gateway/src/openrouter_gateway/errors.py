@@ -1,0 +1,197 @@
+"""Every failure that the gateway reports, by whose fault it is.
+
+GatewayError
+|- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed
+|- AccessError             the caller's rights: Unauthenticated, HostRefused
+|- RoutingError            nothing can serve it: ModelNotFound, NoEndpoints, ConstraintFiltered
+|- UpstreamError           a provider's fault, each with `failover`:
+|  |- Refused, Throttled, Unavailable, TimedOut, Garbled, Cut
+|- ConfigError             the operator's settings; never on the wire
+|- InternalError           our fault; its message is masked on the wire
+
+Messages are written for the caller and never hold a secret. How an error looks on the wire is a skin's matter
+(`wire/skins`). Status codes and error types: OpenRouter API, errors (openrouter.ai/docs, 2026-08-22).
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Base of all; `status` is the HTTP status and the wire's integer `code`."""
+
+    status: int = 500
+    error_type: str = "server"
+
+    def __init__(self, message: str, *, metadata: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, object] = dict(metadata or {})
+        self.retry_after_s: int | None = None
+        self.availability: dict[str, object] | None = None
+
+
+class RequestError(GatewayError):
+    """The request itself cannot be served by anyone."""
+
+    status = 400
+    error_type = "invalid_request"
+
+
+class BadRequest(RequestError):
+    """Not JSON, a wrong type, a missing or contradictory field."""
+
+
+class PayloadTooLarge(RequestError):
+    """The body is over the configured limit."""
+
+    status = 413
+    error_type = "payload_too_large"
+
+
+class NotFound(RequestError):
+    """The resource that the path names does not exist."""
+
+    status = 404
+    error_type = "not_found"
+
+
+class UnknownRoute(NotFound):
+    """No such path."""
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not."""
+
+    status = 405
+
+
+class AccessError(GatewayError):
+    """The caller may not do this."""
+
+    status = 403
+    error_type = "permission_denied"
+
+
+class Unauthenticated(AccessError):
+    """No key, or one that is not known."""
+
+    status = 401
+    error_type = "authentication"
+
+
+class HostRefused(AccessError):
+    """The `Host` or `Origin` header names a site that this gateway does not serve (DNS rebinding)."""
+
+
+class RoutingError(GatewayError):
+    """No endpoint can take the request."""
+
+    status = 404
+    error_type = "not_found"
+    availability_code: ClassVar[str] = "no_endpoints"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        requested_models: list[str],
+        excluded_by: list[str] | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.availability = {
+            "code": self.availability_code,
+            "retryable": False,
+            "requested_models": requested_models,
+            "docs_url": f"https://openrouter.ai/docs/errors#{self.availability_code}",
+        }
+        if excluded_by:
+            self.availability["excluded_by"] = excluded_by
+        if detail:
+            self.availability["constraint"] = {"field": "provider", "detail": detail}
+
+
+class ModelNotFound(RoutingError):
+    """The catalogue has no such model."""
+
+    status = 400
+    error_type = "invalid_request"
+    availability_code = "model_not_found"
+
+
+class NoEndpoints(RoutingError):
+    """The model exists, but no endpoint of it is configured here."""
+
+
+class ConstraintFiltered(RoutingError):
+    """The request's own preferences removed every endpoint."""
+
+    availability_code = "constraint_filtered"
+
+
+class UpstreamError(GatewayError):
+    """A provider failed. `failover` says whether the next endpoint may be tried."""
+
+    status = 502
+    error_type = "provider_unavailable"
+    failover: bool = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        provider_status: int | None = None,
+        provider_code: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.provider = provider
+        self.provider_status = provider_status
+        self.provider_code = provider_code
+
+
+class Refused(UpstreamError):
+    """The provider says that the request is at fault (400, 413, 422, ...): another endpoint would say the same."""
+
+    failover = False
+
+    def __init__(self, message: str, *, status: int = 400, error_type: str = "invalid_request", **rest: object) -> None:
+        super().__init__(message, **rest)  # pyright: ignore[reportArgumentType]
+        self.status = status
+        self.error_type = error_type
+
+
+class Throttled(UpstreamError):
+    """The provider is at its rate limit (429)."""
+
+    status = 429
+    error_type = "rate_limit_exceeded"
+
+
+class Unavailable(UpstreamError):
+    """The provider cannot be reached, refuses our key, or answers 5xx."""
+
+
+class TimedOut(UpstreamError):
+    """The provider did not answer in time."""
+
+    status = 504
+    error_type = "timeout"
+
+
+class Garbled(UpstreamError):
+    """The provider answered something that is not its protocol."""
+
+
+class Cut(UpstreamError):
+    """The provider's answer stopped before its end."""
+
+
+class ConfigError(GatewayError):
+    """The settings are wrong. The message names the file or variable, the key, and what to do."""
+
+
+class InternalError(GatewayError):
+    """A defect of the gateway. The cause goes to the log, never to the caller."""

@@ -1,0 +1,386 @@
+r"""One generation, from bytes in to bytes out. Read this first: it is the only orchestration.
+
+    bytes -parse-> ChatRequest -authorize-> Grant -plan-> RoutePlan -failover-> endpoint -> caller -> provider
+    client <-encoder- events <------------------------------------------ decoder <--------------------'
+                       \ meter -> Usage -> price -> Generation -> ledger
+
+Facts are fetched here, decisions are made by the pure functions that this file calls. Nothing of an answer, not even
+its status, is sent before its first event, so that a failing provider costs the caller nothing but time; the one
+exception is a stream that stays silent, which is opened with comments so that no proxy in between gives it up.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+
+from msgspec import Struct
+
+from openrouter_gateway.accounting.authorize import Grant, authorize, hide_user
+from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.accounting.price import price_usage
+from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.core.catalog import Catalog, Endpoint
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
+from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
+from openrouter_gateway.core.usage import Cost, Usage
+from openrouter_gateway.errors import GatewayError, InternalError, Unavailable, UpstreamError
+from openrouter_gateway.identifier import new_generation_id
+from openrouter_gateway.routing.failover import failover
+from openrouter_gateway.routing.plan import plan_route
+from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.wire.skins import chat
+
+_log = logging.getLogger(__name__)
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """What came in: the body, the presented key, and the attribution headers."""
+
+    body: bytes
+    credential: str | None = None
+    app_url: str | None = None
+    app_title: str | None = None
+    session_id: str | None = None
+
+
+class Client:
+    """The caller's side of one exchange; `edge` implements it over ASGI.
+
+    `started` once the status is out, `finished` once the last byte is handed over, `gone` once the caller hung up;
+    `writes` counts what has been sent.
+    """
+
+    started = False
+    finished = False
+    gone = False
+    writes = 0
+
+    async def start_stream(self, generation_id: str) -> None:
+        """Send status 200 and the headers of an event stream."""
+        raise NotImplementedError
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send bytes of an event stream."""
+        raise NotImplementedError
+
+    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send a whole JSON answer."""
+        raise NotImplementedError
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """All that serving needs from outside.
+
+    `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
+    that never jump.
+    """
+
+    catalog: Catalog
+    callers: Mapping[str, Caller]
+    ledger: Ledger
+    key_hashes: frozenset[str]
+    clock: Callable[[], float]
+    timer: Callable[[], float]
+    dice: random.Random
+    comment_interval_s: float
+
+
+async def serve(services: Services, call: Call, client: Client) -> None:
+    """Serve one chat completion. Every failure is answered in OpenRouter's shape; only cancellation passes through."""
+    created = services.clock()
+    generation_id = new_generation_id(int(created), services.dice)
+    try:
+        grant = authorize(call.credential, services.key_hashes)
+        request = hide_user(chat.parse(call.body), grant)
+    except GatewayError as error:
+        await client.answer(error.status, chat.encode_error_body(error), _error_headers(error, generation_id))
+        return
+    await _Generation(services, call, client, request, grant, generation_id, created).run()
+
+
+class _Generation:
+    """The state of one generation while it runs."""
+
+    def __init__(
+        self,
+        services: Services,
+        call: Call,
+        client: Client,
+        request: ChatRequest,
+        grant: Grant,
+        generation_id: str,
+        created: float,
+    ) -> None:
+        self._services = services
+        self._call = call
+        self._client = client
+        self._request = request
+        self._grant = grant
+        self._id = generation_id
+        self._created = created
+        self._began = services.timer()
+        self._first_event_at: float | None = None
+        self._endpoint: Endpoint | None = None
+        self._meter = Meter()
+        self._attempts: list[AttemptRecord] = []
+        self._error: GatewayError | None = None
+        self.given = False  # some of the answer itself has been sent
+
+    async def run(self) -> None:
+        """Try endpoints until one serves; record the generation whatever happens."""
+        ending: Ending = "cancelled"
+        heartbeat = None
+        if self._request.stream:
+            heartbeat = _Heartbeat(self._client, self._id, self._services.comment_interval_s)
+        try:
+            try:
+                await self._try_endpoints()
+            except GatewayError as error:
+                await self._fail(error)
+            except Exception:  # noqa: BLE001 - the last line of defence
+                _log.exception("generation %s failed inside the gateway", self._id)
+                await self._fail(InternalError("Internal Server Error"))
+            ending = "finished" if self._error is None else "failed"
+        except asyncio.CancelledError:
+            await self._say_goodbye()
+            raise
+        finally:
+            if heartbeat is not None:
+                heartbeat.stop()
+            self._record(ending)
+
+    async def _try_endpoints(self) -> None:
+        services = self._services
+        attempts = failover(plan_route(self._request, services.catalog))
+        endpoint = next(attempts)
+        while True:
+            began = services.timer()
+            self._endpoint = endpoint
+            self._meter = Meter()
+            try:
+                await self._attempt(endpoint)
+            except UpstreamError as error:
+                error.provider = error.provider or endpoint.provider.name
+                self._note_attempt(endpoint, began, error)
+                if self.given:
+                    raise
+                try:
+                    endpoint = attempts.send(error)
+                except StopIteration as stop:
+                    raise stop.value from error
+            else:
+                self._note_attempt(endpoint, began, None)
+                return
+
+    async def _attempt(self, endpoint: Endpoint) -> None:
+        """Bring one endpoint's answer to the client.
+
+        Raises:
+            UpstreamError: the endpoint failed, before or (see `given`) within its answer.
+        """
+        head = chat.ReplyHead(
+            id=self._id,
+            created=int(self._created),
+            model=endpoint.model_id,
+            provider=endpoint.provider.name,
+        )
+        caller = self._services.callers[endpoint.provider.slug]
+        reply = _StreamedReply(self, head) if self._request.stream else _WholeReply(self, head)
+        async with aclosing(caller.call(self._request, endpoint)) as batches:
+            async for events in batches:
+                if self._first_event_at is None:
+                    self._first_event_at = self._services.timer()
+                await reply.take(events)
+
+    def usage_and_cost(self) -> tuple[Usage, Cost]:
+        """What the answer so far has used and costs."""
+        usage = self._meter.usage(self._request)
+        if self._endpoint is None:
+            return usage, Cost()
+        return usage, price_usage(usage, self._endpoint.price)
+
+    async def give(self, data: bytes, *, last: bool) -> None:
+        """Send a part of a streamed answer."""
+        self.given = True
+        if not self._client.started:
+            await self._client.start_stream(self._id)
+        await self._client.write(data, last=last)
+
+    async def give_whole(self, body: bytes) -> None:
+        """Send a whole answer."""
+        self.given = True
+        await self._client.answer(200, body, [(b"x-generation-id", self._id.encode())])
+
+    def watch(self, event: Step | UsageReported) -> None:
+        """Count what passes."""
+        if type(event) is Step:
+            self._meter.watch(event)
+        elif type(event) is UsageReported:
+            self._meter.reported = event.usage
+
+    async def _fail(self, error: GatewayError) -> None:
+        """Tell the caller, with a status if none is out yet, within the stream otherwise."""
+        self._error = error
+        client = self._client
+        if client.finished:
+            return
+        if client.started:
+            await client.write(self._encode_in_stream(error), last=True)
+        else:
+            await client.answer(error.status, chat.encode_error_body(error), _error_headers(error, self._id))
+
+    def _encode_in_stream(self, error: GatewayError) -> bytes:
+        endpoint = self._endpoint
+        head = chat.ReplyHead(
+            id=self._id,
+            created=int(self._created),
+            model=endpoint.model_id if endpoint else next(iter(self._request.requested_models), ""),
+            provider=endpoint.provider.name if endpoint else "",
+        )
+        return chat.StreamEncoder(head).encode_error(error)
+
+    async def _say_goodbye(self) -> None:
+        """The task is being cancelled. If that is not the caller's doing, the gateway is stopping: say so."""
+        if self._client.gone or self._client.finished:
+            return
+        await self._fail(Unavailable("The gateway is shutting down; please send the request again"))
+
+    def _note_attempt(self, endpoint: Endpoint, began: float, error: UpstreamError | None) -> None:
+        if error is not None:
+            _log.warning("%s: %s failed: %s: %s", self._id, endpoint.tag, type(error).__name__, error)
+        self._attempts.append(
+            AttemptRecord(
+                provider=endpoint.provider.slug,
+                tag=endpoint.tag,
+                outcome="served" if error is None else type(error).__name__,
+                status=200 if error is None else error.provider_status,
+                duration_s=self._services.timer() - began,
+            )
+        )
+
+    def _record(self, ending: Ending) -> None:
+        now = self._services.timer()
+        endpoint, error, meter, params = self._endpoint, self._error, self._meter, self._request.params
+        usage, cost = self.usage_and_cost()
+        self._services.ledger.record(
+            Generation(
+                id=self._id,
+                created=self._created,
+                ending=ending,
+                requested_models=self._request.requested_models,
+                model=endpoint.model_id if endpoint else None,
+                provider=endpoint.provider.slug if endpoint else None,
+                streamed=self._request.stream,
+                usage=usage,
+                cost=cost,
+                finish_reason="error" if error else meter.finish_reason,
+                native_finish_reason=meter.native_finish_reason,
+                error_type=error.error_type if error else None,
+                status=error.status if error else 200,
+                attempts=self._attempts,
+                latency_s=None if self._first_event_at is None else self._first_event_at - self._began,
+                duration_s=now - self._began,
+                key_hash=self._grant.key_hash,
+                app_url=self._call.app_url,
+                app_title=self._call.app_title,
+                user=params.user,
+                session_id=params.session_id or self._call.session_id,
+            )
+        )
+
+
+class _StreamedReply:
+    """Events to server-sent events: what one read of the provider brought is one write to the client."""
+
+    def __init__(self, generation: _Generation, head: chat.ReplyHead) -> None:
+        self._generation = generation
+        self._encoder = chat.StreamEncoder(head)
+
+    async def take(self, events: list[Event]) -> None:
+        """Pass events on. A failure after output goes out behind what came before it; one before output does not."""
+        generation = self._generation
+        pieces: list[bytes] = []
+        ended = False
+        failure: UpstreamError | None = None
+        for event in events:
+            if type(event) is Step:
+                generation.watch(event)
+                pieces.append(self._encoder.encode_step(event))
+            elif type(event) is UsageReported:
+                generation.watch(event)
+            elif type(event) is Failed:
+                failure = event.error
+            else:
+                pieces.append(self._encoder.encode_end(*generation.usage_and_cost()))
+                ended = True
+        if pieces and (failure is None or generation.given):
+            await generation.give(b"".join(pieces), last=ended)
+        if failure is not None:
+            raise failure
+
+
+class _WholeReply:
+    """Events to one JSON body."""
+
+    def __init__(self, generation: _Generation, head: chat.ReplyHead) -> None:
+        self._generation = generation
+        self._encoder = chat.BodyEncoder(head)
+
+    async def take(self, events: list[Event]) -> None:
+        """Collect; answer when the reply has ended."""
+        generation = self._generation
+        for event in events:
+            if type(event) is Step:
+                generation.watch(event)
+                self._encoder.add_step(event)
+            elif type(event) is UsageReported:
+                generation.watch(event)
+            elif type(event) is Failed:
+                raise event.error
+            elif type(event) is Ended:
+                await generation.give_whole(self._encoder.encode_end(*generation.usage_and_cost()))
+
+
+class _Heartbeat:
+    """Comments into a stream while nothing arrives: a timer that looks whether anything was sent since it last did."""
+
+    def __init__(self, client: Client, generation_id: str, interval_s: float) -> None:
+        self._client = client
+        self._generation_id = generation_id
+        self._interval_s = interval_s
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(interval_s, self._beat)
+        self._writes_seen = 0
+        self._sending: asyncio.Task[None] | None = None
+
+    def _beat(self) -> None:
+        writes = self._client.writes
+        if writes == self._writes_seen:
+            self._sending = self._loop.create_task(self._comment())
+            writes += 1
+        self._writes_seen = writes
+        self._handle = self._loop.call_later(self._interval_s, self._beat)
+
+    async def _comment(self) -> None:
+        client = self._client
+        if client.finished or client.gone:
+            return
+        if not client.started:
+            await client.start_stream(self._generation_id)
+        await client.write(chat.COMMENT)
+
+    def stop(self) -> None:
+        """No more comments."""
+        self._handle.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+def _error_headers(error: GatewayError, generation_id: str) -> list[tuple[bytes, bytes]]:
+    headers = [(b"x-generation-id", generation_id.encode())]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    return headers

@@ -1,0 +1,1 @@
+"""The inbound dialects. Adding one: write its file and its route in `edge`."""

@@ -1,0 +1,242 @@
+"""The `chat` skin: OpenRouter's chat completions, JSON and server-sent events, byte for byte as its clients expect.
+
+Shapes: OpenRouter API, chat completions and errors (2026-08-22); what strict clients reject is kept out by the hub's
+rules (`core/events`) and by these encoders.
+"""
+
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from openrouter_gateway.core.chat import ChatParams, ChatRequest
+from openrouter_gateway.core.events import ChoiceStep, Step
+from openrouter_gateway.core.usage import Cost, Usage
+from openrouter_gateway.errors import BadRequest, GatewayError, InternalError, UpstreamError
+
+COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
+DONE: Final = b"data: [DONE]\n\n"
+STREAM_TYPE: Final = b"text/event-stream; charset=utf-8"
+
+_decode_params = msgspec.json.Decoder(ChatParams).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+# Members of a message that arrive in pieces and are joined; every other member is replaced by its latest value.
+_TEXTS: Final = frozenset({"content", "reasoning", "refusal"})
+_LISTS: Final = frozenset({"reasoning_details", "images", "annotations"})
+
+
+def parse(body: bytes) -> ChatRequest:
+    """Read a request.
+
+    Raises:
+        BadRequest: not a JSON object, or a field of the wrong type or out of range; the message names it.
+    """
+    try:
+        return ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+    except msgspec.ValidationError as error:
+        raise BadRequest(_explain(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply") from None
+
+
+def _explain(problem: str) -> str:
+    """Turn msgspec's sentence into one that names the field the way the caller wrote it."""
+    reason, _, path = problem.partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    return f"{field}: {reason}" if field else reason
+
+
+class ReplyHead(Struct, frozen=True, kw_only=True):
+    """What every chunk of one reply repeats. `created` is unix seconds, `provider` a display name."""
+
+    id: str
+    created: int
+    model: str
+    provider: str
+
+
+class StreamEncoder:
+    """Events to server-sent events."""
+
+    __slots__ = ("_head", "_prefix", "_seen")
+
+    def __init__(self, head: ReplyHead) -> None:
+        self._head = head
+        start = _encode(
+            {
+                "id": head.id,
+                "object": "chat.completion.chunk",
+                "created": head.created,
+                "model": head.model,
+                "provider": head.provider,
+            }
+        )
+        self._prefix = b"data: " + start[:-1] + b',"choices":'
+        self._seen: set[int] = set()
+
+    def encode_step(self, step: Step) -> bytes:
+        """One chunk. The first of each choice carries the role: the stream helper of npm's `openai` insists on it."""
+        for choice in step.choices:
+            if choice["index"] not in self._seen:
+                self._seen.add(choice["index"])
+                choice["delta"] = {"role": "assistant", **choice["delta"]}
+        if step.extra:
+            return self._prefix + _encode(step.choices) + b"," + _encode(step.extra)[1:] + b"\n\n"
+        return self._prefix + _encode(step.choices) + b"}\n\n"
+
+    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+        """The usage chunk, once and alone, and the end mark."""
+        return self._prefix + b'[],"usage":' + _encode(usage_object(usage, cost)) + b"}\n\n" + DONE
+
+    def encode_error(self, error: GatewayError) -> bytes:
+        """An error after output has begun: one last chunk, then the end mark."""
+        body = error_object(error)
+        native = error.provider_code if isinstance(error, UpstreamError) else None
+        choice: ChoiceStep = {
+            "index": 0,
+            "delta": {"content": ""},
+            "finish_reason": "error",
+            "native_finish_reason": native,
+        }
+        return self._prefix + _encode([choice]) + b',"error":' + _encode(body) + b"}\n\n" + DONE
+
+
+class BodyEncoder:
+    """Events to one JSON body, however many steps they came in."""
+
+    __slots__ = ("_choices", "_extra", "_head")
+
+    def __init__(self, head: ReplyHead) -> None:
+        self._head = head
+        self._choices: dict[int, ChoiceStep] = {}
+        self._extra: dict[str, Any] = {}
+
+    def add_step(self, step: Step) -> None:
+        """Take what the step adds."""
+        if step.extra:
+            self._extra |= step.extra
+        for choice in step.choices:
+            known = self._choices.setdefault(choice["index"], choice)
+            if known is not choice:
+                _merge_choice(known, choice)
+
+    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+        """The whole body."""
+        head = self._head
+        return _encode(
+            {
+                "id": head.id,
+                "object": "chat.completion",
+                "created": head.created,
+                "model": head.model,
+                "provider": head.provider,
+                "system_fingerprint": None,
+                **self._extra,
+                "choices": [_whole_choice(self._choices[index]) for index in sorted(self._choices)],
+                "usage": usage_object(usage, cost),
+            }
+        )
+
+
+def _merge_choice(known: ChoiceStep, more: ChoiceStep) -> None:
+    delta, added = known["delta"], more["delta"]
+    for key, value in added.items():
+        if key in _TEXTS:
+            if value is not None:
+                known_text = delta.get(key)
+                delta[key] = known_text + value if known_text else value
+        elif key in _LISTS:
+            delta[key] = [*delta.get(key, []), *value]
+        elif key == "tool_calls":
+            _merge_tool_calls(delta.setdefault("tool_calls", []), value)
+        else:
+            delta[key] = value
+    for key, value in more.items():
+        if key not in ("delta", "index") and value is not None:
+            cast("dict[str, Any]", known)[key] = value
+
+
+def _merge_tool_calls(calls: list[dict[str, Any]], added: list[dict[str, Any]]) -> None:
+    for call in added:
+        same = next((known for known in calls if known["index"] == call["index"]), None)
+        if same is None:
+            calls.append(call)
+            continue
+        function = call["function"]
+        same_function = same["function"]
+        same_function["arguments"] = same_function.get("arguments", "") + function.get("arguments", "")
+        same.update({key: value for key, value in call.items() if key != "function"})
+        same_function.update({key: value for key, value in function.items() if key != "arguments"})
+
+
+def _whole_choice(choice: ChoiceStep) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "reasoning": None}
+    message |= choice["delta"]
+    if "tool_calls" in message:
+        message["tool_calls"] = [_whole_call(call) for call in message["tool_calls"]]
+    whole: dict[str, Any] = {"logprobs": None, "native_finish_reason": None, **choice}
+    del whole["delta"]
+    whole["message"] = message
+    return whole
+
+
+def _whole_call(call: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": "", "arguments": "", **call["function"]}
+    rest = {key: value for key, value in call.items() if key not in ("index", "function")}
+    return {"id": f"call_{call['index']}", "type": "function", **rest, "function": function}
+
+
+def usage_object(usage: Usage, cost: Cost) -> dict[str, Any]:
+    """The wire's `usage`. Costs are JSON numbers with all their digits."""
+    completion_details = {
+        "reasoning_tokens": usage.reasoning_tokens,
+        "audio_tokens": usage.completion_audio_tokens,
+        "accepted_prediction_tokens": usage.accepted_prediction_tokens,
+        "rejected_prediction_tokens": usage.rejected_prediction_tokens,
+    }
+    if usage.image_tokens:
+        completion_details["image_tokens"] = usage.image_tokens
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.prompt_audio_tokens,
+            "video_tokens": usage.prompt_video_tokens,
+        },
+        "completion_tokens_details": completion_details,
+        "cost": cost.total,
+        "is_byok": False,
+        "cost_details": {
+            "upstream_inference_cost": usage.reported_cost,
+            "upstream_inference_prompt_cost": cost.prompt,
+            "upstream_inference_completions_cost": cost.completion,
+        },
+    }
+
+
+def error_object(error: GatewayError) -> dict[str, Any]:
+    """The wire's `error`: an integer code, a message, the type in the metadata. Our own defects are masked."""
+    if isinstance(error, InternalError):
+        return {"code": 500, "message": "Internal Server Error", "metadata": {"error_type": error.error_type}}
+    metadata: dict[str, Any] = {"error_type": error.error_type, **error.metadata}
+    if isinstance(error, UpstreamError):
+        if error.provider:
+            metadata["provider_name"] = error.provider
+        if error.provider_code and error.status != 500:
+            metadata["provider_code"] = error.provider_code
+    body: dict[str, Any] = {"code": error.status, "message": error.message, "metadata": metadata}
+    if error.availability:
+        body["availability"] = error.availability
+    return body
+
+
+def encode_error_body(error: GatewayError) -> bytes:
+    """The JSON body of an error that comes before any output."""
+    return _encode({"error": error_object(error)})
