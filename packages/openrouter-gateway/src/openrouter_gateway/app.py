@@ -1,6 +1,7 @@
 """The composition root: builds every object once, in the order in which they need each other."""
 
 import asyncio
+import gc
 import os
 import random
 import time
@@ -72,6 +73,7 @@ class Gateway:
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
         ledger = Ledger(settings.ledger.journal)
         http = HTTPCaller(pool, self._keys)
+        _tune_garbage_collector()
         try:
             if self._local is not None:
                 await self._local.start()
@@ -133,6 +135,17 @@ def _allowed_hosts(settings: Settings) -> frozenset[str] | None:
     if settings.has_keys and not listed:
         return None
     return listed | LOOPBACK_NAMES | {settings.server.host.lower()}
+
+
+def _tune_garbage_collector() -> None:
+    """Leave what was built at start-up out of every later collection, and collect less often.
+
+    A request makes hundreds of objects and no cycles to speak of; with the default thresholds the collector walks
+    the whole process all the time and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _default_threads(workers: int) -> int:

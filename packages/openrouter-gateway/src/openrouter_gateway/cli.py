@@ -116,6 +116,7 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
         workers=server.workers,
         timeout_graceful_shutdown=server.drain_timeout_s,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         log_level="warning",
         ws="none",

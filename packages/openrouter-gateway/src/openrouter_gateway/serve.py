@@ -124,9 +124,10 @@ class _Generation:
         self._began = services.timer()
         self._first_event_at: float | None = None
         self._endpoint: Endpoint | None = None
-        self._meter = Meter()
+        self.meter = Meter()
         self._attempts: list[AttemptRecord] = []
         self._error: GatewayError | None = None
+        self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
         self.given = False  # some of the answer itself has been sent
 
     async def run(self) -> None:
@@ -159,7 +160,7 @@ class _Generation:
         while True:
             began = services.timer()
             self._endpoint = endpoint
-            self._meter = Meter()
+            self.meter = Meter()
             try:
                 await self._attempt(endpoint)
             except UpstreamError as error:
@@ -196,8 +197,13 @@ class _Generation:
                 await reply.take(events)
 
     def usage_and_cost(self) -> tuple[Usage, Cost]:
-        """What the answer so far has used and costs."""
-        usage = self._meter.usage(self._request)
+        """What the answer so far has used and costs; final once asked for at its end."""
+        if self._bill is None:
+            self._bill = self._compute_bill()
+        return self._bill
+
+    def _compute_bill(self) -> tuple[Usage, Cost]:
+        usage = self.meter.usage(self._request)
         if self._endpoint is None:
             return usage, Cost()
         return usage, price_usage(usage, self._endpoint.price)
@@ -213,13 +219,6 @@ class _Generation:
         """Send a whole answer."""
         self.given = True
         await self._client.answer(200, body, [(b"x-generation-id", self._id.encode())])
-
-    def watch(self, event: Step | UsageReported) -> None:
-        """Count what passes."""
-        if type(event) is Step:
-            self._meter.watch(event)
-        elif type(event) is UsageReported:
-            self._meter.reported = event.usage
 
     async def _fail(self, error: GatewayError) -> None:
         """Tell the caller, with a status if none is out yet, within the stream otherwise."""
@@ -263,7 +262,7 @@ class _Generation:
 
     def _record(self, ending: Ending) -> None:
         now = self._services.timer()
-        endpoint, error, meter, params = self._endpoint, self._error, self._meter, self._request.params
+        endpoint, error, meter, params = self._endpoint, self._error, self.meter, self._request.params
         usage, cost = self.usage_and_cost()
         self._services.ledger.record(
             Generation(
@@ -302,22 +301,22 @@ class _StreamedReply:
     async def take(self, events: list[Event]) -> None:
         """Pass events on. A failure after output goes out behind what came before it; one before output does not."""
         generation = self._generation
-        pieces: list[bytes] = []
+        out = bytearray()
         ended = False
         failure: UpstreamError | None = None
         for event in events:
             if type(event) is Step:
-                generation.watch(event)
-                pieces.append(self._encoder.encode_step(event))
+                generation.meter.watch(event)
+                self._encoder.encode_step(event, out)
             elif type(event) is UsageReported:
-                generation.watch(event)
+                generation.meter.reported = event.usage
             elif type(event) is Failed:
                 failure = event.error
             else:
-                pieces.append(self._encoder.encode_end(*generation.usage_and_cost()))
+                out += self._encoder.encode_end(*generation.usage_and_cost())
                 ended = True
-        if pieces and (failure is None or generation.given):
-            await generation.give(b"".join(pieces), last=ended)
+        if out and (failure is None or generation.given):
+            await generation.give(bytes(out), last=ended)
         if failure is not None:
             raise failure
 
@@ -334,10 +333,10 @@ class _WholeReply:
         generation = self._generation
         for event in events:
             if type(event) is Step:
-                generation.watch(event)
+                generation.meter.watch(event)
                 self._encoder.add_step(event)
             elif type(event) is UsageReported:
-                generation.watch(event)
+                generation.meter.reported = event.usage
             elif type(event) is Failed:
                 raise event.error
             elif type(event) is Ended:

@@ -1,5 +1,7 @@
 """What a reply has used so far, from the events that pass."""
 
+from typing import Any
+
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Usage
@@ -21,13 +23,13 @@ class Meter:
 
     def watch(self, step: Step) -> None:
         """Take note of a step."""
-        for choice in step.choices:
+        for choice in step.chunk["choices"]:
             delta = choice["delta"]
-            text = delta.get("content") or delta.get("reasoning")
-            if text:
-                self._characters += len(text)
-            for call in delta.get("tool_calls", ()):
-                self._characters += len(call["function"].get("arguments", ""))
+            content = delta.get("content")
+            if content:
+                self._characters += len(content)
+            if not content or len(delta) > 1:
+                self._characters += _length_of_rest(delta)
             if choice["finish_reason"] is not None:
                 self.finish_reason = choice["finish_reason"]
                 self.native_finish_reason = choice.get("native_finish_reason")
@@ -46,3 +48,11 @@ class Meter:
             total_tokens=prompt + completion,
             estimated=True,
         )
+
+
+def _length_of_rest(delta: dict[str, Any]) -> int:
+    """Characters of what a model writes besides content."""
+    length = len(delta.get("reasoning") or "")
+    for call in delta.get("tool_calls", ()):
+        length += len(call["function"].get("arguments", ""))
+    return length

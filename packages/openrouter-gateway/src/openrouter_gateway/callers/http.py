@@ -42,7 +42,8 @@ class HTTPCaller:
         """Call an endpoint at an address that is only known now."""
         protocol = PROTOCOLS[endpoint.provider.protocol]
         body = protocol.encode_chat(request, endpoint)
-        async with self._pool.post(target, body) as reply:
+        reply = await self._pool.post(target, body)
+        try:
             if not 200 <= reply.status < 300:
                 raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
             decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
@@ -56,6 +57,8 @@ class HTTPCaller:
             events = decoder.finish()
             if events:
                 yield events
+        finally:
+            reply.close()
 
 
 def target_of(protocol: Protocol, base_url: str, key: str | None) -> Target:

@@ -22,13 +22,15 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from openrouter_gateway.callers.http import HTTPCaller, target_of
+from openrouter_gateway.callers.http import HTTPCaller
 from openrouter_gateway.callers.local_child import ChildSettings
+from openrouter_gateway.callers.pool import Target
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
 from openrouter_gateway.errors import ConfigError, Unavailable
 from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols.base import Protocol
 
 State: TypeAlias = Literal["starting", "ready", "backing off", "stopped"]
 
@@ -329,7 +331,17 @@ class LocalCaller:
         """See `base.Caller`."""
         async with self._model.slot():
             address = await self._model.address(self._ready_timeout_s)
-            target = target_of(PROTOCOLS[endpoint.provider.protocol], address.base_url, address.api_key)
+            target = _target(PROTOCOLS[endpoint.provider.protocol], address)
             async with aclosing(self._http.call_at(target, request, endpoint)) as batches:
                 async for events in batches:
                     yield events
+
+
+def _target(protocol: Protocol, address: LocalAddress) -> Target:
+    """Return where requests go, one connection each.
+
+    llama.cpp's server closes idle connections after a few seconds without notice, so a kept one fails now and then;
+    a new one costs nothing next to a generation.
+    """
+    headers = {**protocol.auth_headers(address.api_key), "Connection": "close"}
+    return Target.from_parts(address.base_url + protocol.chat_path, headers)

@@ -66,7 +66,7 @@ def _start(settings: ChildSettings) -> Any:
     xllamacpp: Any = importlib.import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = settings.model_path
-    params.model_alias = Path(settings.model_path).stem  # else replies show the path
+    params.model_alias = {Path(settings.model_path).stem}  # else replies show the path
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings.api_key]

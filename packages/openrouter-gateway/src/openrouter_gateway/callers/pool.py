@@ -5,8 +5,7 @@ needs none of it, and each is a way for one caller's data to reach another.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Final
 from typing import Protocol as Interface
 
@@ -62,6 +61,10 @@ class Reply(Interface):
         """Let the body end so that the connection can be used again; give up after a moment."""
         ...
 
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, close it otherwise."""
+        ...
+
 
 class Pool:
     """Keeps connections to providers alive. Make and close it inside the running event loop."""
@@ -75,9 +78,8 @@ class Pool:
             raise_for_status=False,
         )
 
-    @asynccontextmanager
-    async def post(self, target: Target, body: bytes) -> AsyncGenerator[Reply]:
-        """Send a request and wait for the head of the answer. Leaving before its end closes the connection.
+    async def post(self, target: Target, body: bytes) -> Reply:
+        """Send a request and wait for the head of the answer. Whoever called must close the reply.
 
         Raises:
             Unavailable: no connection, or it closed before an answer.
@@ -88,11 +90,7 @@ class Pool:
             response = await self._session.post(target.url, data=body, headers=target.headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             raise _translate(error, in_body=False) from error
-        try:
-            yield _Reply(response)
-        finally:
-            # Gives the connection back if the body was read to its end, closes it otherwise.
-            response.close()
+        return _Reply(response)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -102,9 +100,10 @@ class Pool:
 class _Reply:
     """An aiohttp response as a `Reply`."""
 
-    __slots__ = ("_content", "headers", "status")
+    __slots__ = ("_content", "close", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.close = response.close
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._content = response.content

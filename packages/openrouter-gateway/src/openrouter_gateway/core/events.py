@@ -31,10 +31,22 @@ class ChoiceStep(TypedDict, total=False):
 
 
 class Step(Struct, frozen=True, gc=False):
-    """Some choices moved on. `extra` holds top-level fields that are the provider's, such as `service_tier`."""
+    """Some choices moved on.
 
-    choices: list[ChoiceStep]
-    extra: dict[str, Any]
+    `chunk` is the provider's own chunk, `choices` and every field that the gateway does not know among it. A skin may
+    write the gateway's fields (id, model, ...) into it: a step is encoded once, by one skin.
+    """
+
+    chunk: dict[str, Any]
+
+    @property
+    def choices(self) -> list[ChoiceStep]:
+        """What moved on."""
+        return self.chunk["choices"]
+
+    def with_choices(self, choices: list[ChoiceStep]) -> "Step":
+        """Return a step that shows these choices instead, with a chunk of its own."""
+        return Step({**self.chunk, "choices": choices})
 
 
 class UsageReported(Struct, frozen=True, gc=False):

@@ -11,12 +11,12 @@ from openrouter_gateway.accounting.authorize import authorize
 from openrouter_gateway.edge.exchange import (
     ASGIClient,
     CallerGone,
+    HangupWatch,
     Receive,
     Scope,
     Send,
     read_body,
     send_json,
-    watch_for_hangup,
 )
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
@@ -85,7 +85,7 @@ class Edge:
         client = ASGIClient(send)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - ASGI servers run applications in tasks
-        watcher = asyncio.create_task(watch_for_hangup(receive, client, task))
+        watch = HangupWatch(receive, client, task)
         self.in_flight += 1
         try:
             await serve(self._services(), call, client)
@@ -94,7 +94,7 @@ class Edge:
                 raise
             task.uncancel()
         finally:
-            watcher.cancel()
+            watch.stop()
             self.in_flight -= 1
 
 

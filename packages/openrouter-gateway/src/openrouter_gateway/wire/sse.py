@@ -39,6 +39,14 @@ class EventStream:
         if b"\r" in chunk:
             self._skip_lf = chunk[-1] == 13
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif not self._held and not self._data and self._started and chunk.startswith(b"data: "):
+            # The usual read: whole events of one line each. Anything else takes the general way below.
+            blocks = chunk.split(b"\n\n")
+            if not blocks[-1] and chunk.count(b"\n") == 2 * (len(blocks) - 1):
+                blocks.pop()
+                payloads = [block[6:] for block in blocks if block.startswith(b"data: ")]
+                if len(payloads) == len(blocks):
+                    return payloads
         lines = chunk.split(b"\n")
         rest = lines.pop()
         payloads: list[bytes] = []
@@ -64,7 +72,7 @@ class EventStream:
             if line.startswith(b"data:"):
                 value = line[6:] if line[5:6] == b" " else line[5:]
                 data.append(value)
-                self._data_bytes += len(value)
+                self._data_bytes += len(value) + 1  # the LF that joins it
             elif not line:
                 if data:
                     payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
@@ -72,3 +80,4 @@ class EventStream:
                     self._data_bytes = 0
             elif line == b"data":
                 data.append(b"")
+                self._data_bytes += 1

@@ -37,6 +37,10 @@ from openrouter_gateway.wire.protocols.openai import OpenAI
 DEFAULT_MAX_TOKENS: Final = 512
 """Tokens of a reply when the request sets no limit: a small model that loops would fill its whole context."""
 
+_TOOL_TEMPERATURE: Final = 0.2
+"""Where tools are offered and the request sets none: the right choice in 42 of 52 cases, as at 0; at llama.cpp's own
+default of 0.8 in 38 (measured 2026-11-23)."""
+
 # Fields that are rewritten below, or that mean nothing here.
 _REWRITTEN: Final = frozenset(
     {
@@ -57,8 +61,9 @@ _TOOL_RULES: Final = (
 )
 _DEFAULT_SYSTEM: Final = "You are a helpful assistant."
 # A conversation before the real one. Without examples SmolLM2-135M called a tool in 0 to 3 of 16 cases where it
-# should, with these in 14 of 16, at the price of 2 calls of 16 where it should not (measured 2026-11-23; which
-# examples, how many and in which order matters more than any instruction).
+# should, with these in 14 of 16. Over all 52 cases of the measurement, half of them for tools, it calls when it should
+# in 23 of 26 and answers in text when it should in 19 of 26 (measured 2026-11-23). Which examples there are, how many
+# and in which order matters more than any instruction.
 _EXAMPLE_TOOLS: Final = "get_price(item): Get the price of an item\nfind_flight(destination): Find a flight\n"
 _EXAMPLES: Final = (
     ("Why do cats purr?", "Cats purr when they are relaxed. The sound comes from small muscles in the throat."),
@@ -80,9 +85,9 @@ class Bounds(Struct, frozen=True, kw_only=True):
     max_items: int
 
 
-_ARGUMENT_BOUNDS: Final = Bounds(max_length=200, max_items=16)
+_ARGUMENT_BOUNDS: Final = Bounds(max_length=200, max_items=8)
 # llama.cpp refuses repetitions of 2,000 and more.
-_ANSWER_BOUNDS: Final = Bounds(max_length=1_000, max_items=32)
+_ANSWER_BOUNDS: Final = Bounds(max_length=1_000, max_items=16)
 
 
 class ReplyPlan(Struct, frozen=True, kw_only=True):
@@ -125,6 +130,8 @@ class Local:
         fields["max_tokens"] = Raw(_encode(params.max_completion_tokens or params.max_tokens or DEFAULT_MAX_TOKENS))
         if params.repetition_penalty is not None:
             fields["repeat_penalty"] = Raw(_encode(params.repetition_penalty))
+        if plan.tools and "temperature" not in fields:
+            fields["temperature"] = Raw(_encode(_TOOL_TEMPERATURE))
         if plan.tools and not plan.may_be_text:
             # Stop sequences are for text: within JSON they would cut a call in two.
             fields.pop("stop", None)
@@ -400,13 +407,14 @@ class Grammar:
             self._rules[name] = self._visit(self._resolve(ref))
         return self._by_ref[ref]
 
-    def _resolve(self, ref: str) -> object:
-        target: object = self._schema
+    def _resolve(self, ref: str) -> Any:
+        target: Any = self._schema
         for step in ref.removeprefix("#").strip("/").split("/"):
             key = step.replace("~1", "/").replace("~0", "~")
-            if not isinstance(target, dict) or key not in target:
+            members = cast("dict[str, Any]", target)
+            if key not in members:
                 raise Refused(f"a tool's parameters refer to {ref!r}, which is not there")
-            target = cast("dict[str, Any]", target)[key]
+            target = members[key]
         return target
 
     def _merged(self, fields: dict[str, Any], parts: list[Any]) -> dict[str, Any]:
@@ -415,7 +423,7 @@ class Grammar:
         for entry in parts:
             part = cast("dict[str, Any]", entry)
             if "$ref" in part:
-                part = cast("dict[str, Any]", self._resolve(part["$ref"]))
+                part = self._resolve(part["$ref"])
             for key, value in part.items():
                 if key == "properties":
                     whole[key] = {**whole.get(key, {}), **value}
@@ -560,7 +568,7 @@ class CallDecoder:
             if isinstance(event, Step):
                 for choice in event.choices:
                     reader = self._reader(choice["index"])
-                    out += [Step([shown], event.extra) for shown in reader.read(choice)]
+                    out += [event.with_choices([shown]) for shown in reader.read(choice)]
             else:
                 out.append(event)
         return out

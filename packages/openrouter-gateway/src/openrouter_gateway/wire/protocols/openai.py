@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import ChoiceStep, Ended, Event, Failed, Step, UsageReported
+from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.finish import to_finish_reason
 from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
@@ -52,8 +52,6 @@ _TRUE: Final = Raw(b"true")
 # In a delta these may be null (OpenRouter API, streaming); every other null is dropped.
 _NULLABLE: Final = frozenset({"content", "reasoning", "refusal"})
 _TEXT_TYPES: Final = (str, type(None), list)  # a list: content parts, which some servers send
-# Top-level keys of a reply that the gateway writes itself or that are events of their own.
-_OWN: Final = frozenset({"id", "object", "created", "model", "provider", "choices", "usage", "error"})
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -83,7 +81,7 @@ class OpenAI:
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """Choose by what the provider sent, not by what was asked for: some answer JSON to a streaming request."""
-        if content_type.startswith("text/event-stream"):
+        if content_type.lower().startswith("text/event-stream"):
             return StreamDecoder()
         return BodyDecoder()
 
@@ -131,16 +129,16 @@ class StreamDecoder:
             self._done = True
             events.append(Failed(error_in_reply(chunk)))
             return
+        chunk.pop("error", None)
+        usage = chunk.pop("usage", None)
         choices = chunk.get("choices")
         if choices:
-            read_choices(choices, "delta")
-            for choice in choices:
-                if choice["finish_reason"] is not None:
-                    self._finished = True
-            events.append(Step(choices, extra_of(chunk)))
-        usage = chunk.get("usage")
-        if usage:
-            events.append(UsageReported(read_usage(usage)))
+            if read_choices(choices, "delta"):
+                self._finished = True
+            drop_nulls(chunk)
+            events.append(Step(chunk))
+        if usage and type(usage) is dict:
+            events.append(UsageReported(read_usage(cast("dict[str, Any]", usage))))
 
 
 class BodyDecoder:
@@ -164,11 +162,13 @@ class BodyDecoder:
             if body.get("error"):
                 return [Failed(error_in_reply(body))]
             raise Garbled("the provider answered without any choice")
+        body.pop("error", None)
+        usage = body.pop("usage", None)
         read_choices(choices, "message")
-        events: list[Event] = [Step(choices, extra_of(body))]
-        usage = body.get("usage")
-        if usage:
-            events.append(UsageReported(read_usage(usage)))
+        drop_nulls(body)
+        events: list[Event] = [Step(body)]
+        if usage and type(usage) is dict:
+            events.append(UsageReported(read_usage(cast("dict[str, Any]", usage))))
         events.append(Ended())
         return events
 
@@ -188,51 +188,65 @@ def read_object(payload: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def extra_of(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return the top-level fields that belong to the provider, without nulls."""
-    return {key: value for key, value in reply.items() if key not in _OWN and value is not None}
+def drop_nulls(fields: dict[str, Any]) -> None:
+    """Take out the keys that hold null: strict clients want them absent."""
+    if None in fields.values():
+        for key in [key for key, value in fields.items() if value is None]:
+            del fields[key]
 
 
-def read_choices(choices: object, part: str) -> list[ChoiceStep]:
+def read_choices(choices: object, part: str) -> bool:
     """Bring the choices of a reply into the hub's form, in place: `part` is `delta` or `message`.
+
+    Returns whether one of them ended.
 
     Raises:
         Garbled: the shape is wrong in a way that no client could read.
     """
     if type(choices) is not list:
         raise Garbled("the provider's `choices` is not a list")
+    ended = False
     for position, choice in enumerate(cast("list[Any]", choices)):
         if type(choice) is not dict:
             raise Garbled("the provider sent a choice that is not an object")
-        _read_choice(cast("dict[str, Any]", choice), position, part)
-    return cast("list[ChoiceStep]", choices)
+        if _read_choice(cast("dict[str, Any]", choice), position, part):
+            ended = True
+    return ended
 
 
-def _read_choice(choice: dict[str, Any], position: int, part: str) -> None:
+def _read_choice(choice: dict[str, Any], position: int, part: str) -> bool:
     found: object = choice.pop(part, None)
     if found is not None and type(found) is not dict:
         raise Garbled(f"the provider's `{part}` is not an object")
     delta = cast("dict[str, Any]", found or {})
+    if len(delta) != 1 or type(delta.get("content")) is not str:  # all but the usual piece of text
+        _read_delta(delta)
+    choice["delta"] = delta
+    if type(choice.get("index")) is not int:
+        choice["index"] = position
+    native = choice.get("finish_reason")
+    if not native:
+        choice["finish_reason"] = None
+        return False
+    if type(native) is not str:
+        raise Garbled("the provider's `finish_reason` is not a string")
+    choice["native_finish_reason"] = choice.get("native_finish_reason") or native
+    choice["finish_reason"] = to_finish_reason(native)
+    return True
+
+
+def _read_delta(delta: dict[str, Any]) -> None:
     if None in delta.values():
         for key in [key for key, value in delta.items() if value is None and key not in _NULLABLE]:
             del delta[key]
+    if "role" in delta:
+        delta["role"] = "assistant"  # the only one that clients take; some servers send an empty one
     for key in _NULLABLE:
         if type(delta.get(key, "")) not in _TEXT_TYPES:
             raise Garbled(f"the provider's `{key}` is not text")
     calls = delta.get("tool_calls")
     if calls is not None:
         _read_tool_calls(delta, calls)
-    choice["delta"] = delta
-    if type(choice.get("index")) is not int:
-        choice["index"] = position
-    native = choice.get("finish_reason")
-    if native is None:
-        choice["finish_reason"] = None
-    elif type(native) is str:
-        choice["native_finish_reason"] = choice.get("native_finish_reason") or native or None
-        choice["finish_reason"] = to_finish_reason(native) if native else None
-    else:
-        raise Garbled("the provider's `finish_reason` is not a string")
 
 
 def _read_tool_calls(delta: dict[str, Any], calls: object) -> None:
@@ -260,17 +274,17 @@ def _read_tool_calls(delta: dict[str, Any], calls: object) -> None:
         if arguments is not None and type(arguments) is not str:
             # Some servers send the arguments as an object; on the hub's wire they are JSON text.
             function["arguments"] = _encode(arguments).decode()
+        texts = (fields.get("id", ""), fields.get("type", ""), function.get("name", ""))
+        if not all(type(text) is str for text in texts):
+            raise Garbled("the provider sent a tool call whose id, type or name is not a string")
 
 
-def read_usage(usage: object) -> Usage:
+def read_usage(fields: dict[str, Any]) -> Usage:
     """Read token counts, tolerant of fractions, nulls and missing details."""
-    if type(usage) is not dict:
-        return Usage()
-    fields = cast("dict[str, Any]", usage)
     prompt = as_count(fields.get("prompt_tokens"))
     completion = as_count(fields.get("completion_tokens"))
-    prompt_details = cast("dict[str, Any]", fields.get("prompt_tokens_details") or {})
-    details = cast("dict[str, Any]", fields.get("completion_tokens_details") or {})
+    prompt_details = _object_of(fields.get("prompt_tokens_details"))
+    details = _object_of(fields.get("completion_tokens_details"))
     if not prompt_details and not details:
         return Usage(
             prompt_tokens=prompt,
@@ -295,10 +309,14 @@ def read_usage(usage: object) -> Usage:
     )
 
 
+def _object_of(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if type(value) is dict else {}
+
+
 def error_in_reply(reply: dict[str, Any]) -> UpstreamError:
     """Return the error that a 2xx reply or a chunk carries in its body; a numeric code counts as its status."""
     error = reply["error"]
     message, code = parse_openai_error(_encode({"error": error}))
     stated = str(cast("dict[str, Any]", error).get("code")) if isinstance(error, dict) else ""
-    status = int(stated) if stated.isdecimal() and 400 <= int(stated) <= 599 else 502
+    status = int(stated) if len(stated) == 3 and stated.isdecimal() and 400 <= int(stated) <= 599 else 502
     return refusal_from_status(status, {}, message=message, code=code)

@@ -20,7 +20,9 @@ STREAM_TYPE: Final = b"text/event-stream; charset=utf-8"
 
 _decode_params = msgspec.json.Decoder(ChatParams).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_encode = _encoder.encode
+_encode_into = _encoder.encode_into
 
 # Members of a message that arrive in pieces and are joined; every other member is replaced by its latest value.
 _TEXTS: Final = frozenset({"content", "reasoning", "refusal"})
@@ -62,31 +64,30 @@ class ReplyHead(Struct, frozen=True, kw_only=True):
 class StreamEncoder:
     """Events to server-sent events."""
 
-    __slots__ = ("_head", "_prefix", "_seen")
+    __slots__ = ("_own", "_prefix", "_seen")
 
     def __init__(self, head: ReplyHead) -> None:
-        self._head = head
-        start = _encode(
-            {
-                "id": head.id,
-                "object": "chat.completion.chunk",
-                "created": head.created,
-                "model": head.model,
-                "provider": head.provider,
-            }
-        )
-        self._prefix = b"data: " + start[:-1] + b',"choices":'
+        self._own = {
+            "id": head.id,
+            "object": "chat.completion.chunk",
+            "created": head.created,
+            "model": head.model,
+            "provider": head.provider,
+        }
+        self._prefix = b"data: " + _encode(self._own)[:-1] + b',"choices":'
         self._seen: set[int] = set()
 
-    def encode_step(self, step: Step) -> bytes:
-        """One chunk. The first of each choice carries the role: the stream helper of npm's `openai` insists on it."""
-        for choice in step.choices:
+    def encode_step(self, step: Step, out: bytearray) -> None:
+        """Append one chunk. The first of each choice has the role: the stream helper of npm's `openai` wants it."""
+        chunk = step.chunk
+        for choice in chunk["choices"]:
             if choice["index"] not in self._seen:
                 self._seen.add(choice["index"])
                 choice["delta"] = {"role": "assistant", **choice["delta"]}
-        if step.extra:
-            return self._prefix + _encode(step.choices) + b"," + _encode(step.extra)[1:] + b"\n\n"
-        return self._prefix + _encode(step.choices) + b"}\n\n"
+        chunk.update(self._own)
+        out += b"data: "
+        _encode_into(chunk, out, -1)
+        out += b"\n\n"
 
     def encode_end(self, usage: Usage, cost: Cost) -> bytes:
         """The usage chunk, once and alone, and the end mark."""
@@ -108,17 +109,16 @@ class StreamEncoder:
 class BodyEncoder:
     """Events to one JSON body, however many steps they came in."""
 
-    __slots__ = ("_choices", "_extra", "_head")
+    __slots__ = ("_choices", "_fields", "_head")
 
     def __init__(self, head: ReplyHead) -> None:
         self._head = head
         self._choices: dict[int, ChoiceStep] = {}
-        self._extra: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {"system_fingerprint": None}
 
     def add_step(self, step: Step) -> None:
         """Take what the step adds."""
-        if step.extra:
-            self._extra |= step.extra
+        self._fields |= step.chunk
         for choice in step.choices:
             known = self._choices.setdefault(choice["index"], choice)
             if known is not choice:
@@ -129,13 +129,12 @@ class BodyEncoder:
         head = self._head
         return _encode(
             {
+                **self._fields,
                 "id": head.id,
                 "object": "chat.completion",
                 "created": head.created,
                 "model": head.model,
                 "provider": head.provider,
-                "system_fingerprint": None,
-                **self._extra,
                 "choices": [_whole_choice(self._choices[index]) for index in sorted(self._choices)],
                 "usage": usage_object(usage, cost),
             }
@@ -147,10 +146,9 @@ def _merge_choice(known: ChoiceStep, more: ChoiceStep) -> None:
     for key, value in added.items():
         if key in _TEXTS:
             if value is not None:
-                known_text = delta.get(key)
-                delta[key] = known_text + value if known_text else value
-        elif key in _LISTS:
-            delta[key] = [*delta.get(key, []), *value]
+                delta[key] = _join_texts(delta.get(key), value)
+        elif key in _LISTS and type(value) is list and type(delta.get(key)) is list:
+            delta[key] = [*delta[key], *value]
         elif key == "tool_calls":
             _merge_tool_calls(delta.setdefault("tool_calls", []), value)
         else:
@@ -158,6 +156,16 @@ def _merge_choice(known: ChoiceStep, more: ChoiceStep) -> None:
     for key, value in more.items():
         if key not in ("delta", "index") and value is not None:
             cast("dict[str, Any]", known)[key] = value
+
+
+def _join_texts(known: Any, more: Any) -> Any:
+    """Join two pieces of a text. Where one of them is a list of content parts, the whole is one."""
+    if not known:
+        return more
+    if type(known) is str and type(more) is str:
+        return known + more
+    pieces = [[{"type": "text", "text": piece}] if type(piece) is str else piece for piece in (known, more)]
+    return [*pieces[0], *pieces[1]]
 
 
 def _merge_tool_calls(calls: list[dict[str, Any]], added: list[dict[str, Any]]) -> None:

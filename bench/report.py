@@ -1,0 +1,324 @@
+"""Turns samples into tables, ratios and verdicts, for the terminal and for RESULTS.md.
+
+Figures are medians over the rounds. A ratio is taken within each round, so that what slows the whole machine
+for a while cancels out; its median is shown with the smallest and the largest of the rounds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from measure import Sample, Workload
+from workload import REQUEST_BYTES
+
+DIRECT = "upstream"
+REFERENCE = "reference"
+GATEWAY = "gateway"
+_HARNESS_HEADROOM = 3
+_FOREIGN_BUSY = 0.1
+_NONE = "-"
+_CLIENT_LABELS = {
+    "invoke": "per invoke",
+    "ainvoke": "per ainvoke",
+    "stream": "per streamed chunk",
+    "astream": "per streamed chunk, async",
+}
+_LABELS = {
+    DIRECT: "direct, no proxy",
+    REFERENCE: "reference (uvicorn + aiohttp)",
+    "nginx": "nginx, 1 worker",
+    GATEWAY: "openrouter-gateway",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """Resident memory of a server before any load and after all of it."""
+
+    server: str
+    idle_mb: float
+    loaded_mb: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sheet:
+    """A table: the first column names the row."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """A median with the smallest and largest of the rounds."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def from_values(cls, values: Iterable[float]) -> Spread:
+        """Summarise one value for each round."""
+        ordered = sorted(values)
+        return cls(value=median(ordered), low=ordered[0], high=ordered[-1])
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.value:.2f}"
+        return f"{self.value:.2f} ({self.low:.2f}..{self.high:.2f})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """One bar of the benchmark, and whether it is met."""
+
+    what: str
+    measured: Spread
+    at_most: float
+
+    @property
+    def met(self) -> bool:
+        """The median decides; the spread says how sure it is."""
+        return self.measured.value <= self.at_most
+
+    def __str__(self) -> str:
+        mark = "met   " if self.met else "MISSED"
+        unsure = "; the spread crosses the bar" if self.measured.low <= self.at_most < self.measured.high else ""
+        return f"{mark}  {self.what}: {self.measured}, at most {self.at_most:g}{unsure}"
+
+
+class Report:
+    """The samples of one run and what follows from them; `complaints` say what a server failed to do."""
+
+    def __init__(
+        self, samples: list[Sample], memory: list[Memory], workloads: list[Workload], complaints: list[str]
+    ) -> None:
+        self.complaints = complaints
+        self._memory = {row.server: row for row in memory}
+        self._workloads = {workload.name: workload for workload in workloads}
+        self._servers = list(dict.fromkeys(sample.server for sample in samples))
+        self._cells: dict[tuple[str, str], list[Sample]] = {}
+        for sample in samples:
+            self._cells.setdefault((sample.server, sample.workload), []).append(sample)
+
+    def _cpu_us(self, server: str, workload: str) -> list[float]:
+        units = self._workloads[workload].units
+        return [sample.cpu_us / units for sample in self._cells[server, workload]]
+
+    def _rate(self, server: str, workload: str) -> float:
+        return median(sample.rate for sample in self._cells[server, workload])
+
+    def ratio(self, server: str, workload: str) -> Spread:
+        """CPU time of a server as a multiple of the reference's in the same round."""
+        pairs = zip(self._cpu_us(server, workload), self._cpu_us(REFERENCE, workload), strict=True)
+        return Spread.from_values(own / reference for own, reference in pairs)
+
+    def added_us(self, server: str, workload: str, percentile: str) -> Spread:
+        """Latency through a server minus that of the upstream alone in the same round."""
+        pairs = zip(self._cells[server, workload], self._cells[DIRECT, workload], strict=True)
+        field = f"{percentile}_us"
+        return Spread.from_values(getattr(own, field) - getattr(direct, field) for own, direct in pairs)
+
+    def _show_ratio(self, server: str, workload: str) -> str:
+        return "1" if server == REFERENCE else str(self.ratio(server, workload))
+
+    def sheets(self) -> list[Sheet]:
+        """Everything measured, as tables."""
+        return [self._requests(), self._streams(), self._latencies()]
+
+    def _requests(self) -> Sheet:
+        rows: list[list[str]] = []
+        for server in self._servers:
+            rate = f"{self._rate(server, 'json-32'):,.0f}"
+            if server == DIRECT:
+                rows.append([_LABELS[server], _NONE, _NONE, _NONE, rate, _NONE, _NONE])
+                continue
+            cpu_us = median(self._cpu_us(server, "json-32"))
+            memory = self._memory[server]
+            figures = [f"{cpu_us:.0f}", self._show_ratio(server, "json-32"), f"{1e6 / cpu_us:,.0f}", rate]
+            rows.append([_LABELS[server], *figures, f"{memory.idle_mb:.0f}", f"{memory.loaded_mb:.0f}"])
+        header = ["", "CPU us per request", "of reference", "requests/s per core", "requests/s reached"]
+        title = f"JSON, {REQUEST_BYTES / 1024:.0f} KB requests, 32 connections"
+        return Sheet(title=title, header=[*header, "RSS MB idle", "RSS MB loaded"], rows=rows)
+
+    def _streams(self) -> Sheet:
+        rows: list[list[str]] = []
+        for server in self._servers:
+            rate = f"{self._rate(server, 'burst') * self._workloads['burst'].units:,.0f}"
+            if server == DIRECT:
+                rows.append([_LABELS[server], _NONE, _NONE, _NONE, rate, _NONE, _NONE])
+                continue
+            row = [_LABELS[server]]
+            burst_us, paced_us = median(self._cpu_us(server, "burst")), median(self._cpu_us(server, "paced"))
+            per_stream_us = burst_us * self._workloads["burst"].units
+            row += [f"{burst_us:.2f}", self._show_ratio(server, "burst"), f"{per_stream_us:,.0f}", rate]
+            rows.append([*row, f"{paced_us:.1f}", self._show_ratio(server, "paced")])
+        burst, paced = self._workloads["burst"], self._workloads["paced"]
+        header = [
+            "",
+            "CPU us per burst event",
+            "of reference",
+            "CPU us per burst stream",
+            "burst events/s reached",
+        ]
+        shapes = [f"{each.model} ({each.units} events a stream)" for each in (burst, paced)]
+        title = f"SSE, 32 connections: {' and '.join(shapes)}"
+        return Sheet(title=title, header=[*header, "CPU us per paced event", "of reference"], rows=rows)
+
+    def _latencies(self) -> Sheet:
+        names = [name for name, workload in self._workloads.items() if not workload.stream]
+        names.sort(key=lambda name: self._workloads[name].connections)
+        rows: list[list[str]] = []
+        for server in self._servers:
+            row = [_LABELS[server]]
+            for name in names:
+                for percentile in ("p50", "p99"):
+                    if server == DIRECT:
+                        own = median(getattr(sample, f"{percentile}_us") for sample in self._cells[server, name])
+                        row.append(f"({own / 1000:.2f})")
+                    else:
+                        row.append(f"{self.added_us(server, name, percentile).value / 1000:.2f}")
+            rows.append(row)
+        pairs = [(self._workloads[name].connections, percent) for name in names for percent in ("p50", "p99")]
+        header = ["", *(f"{percent}, {count} conn." for count, percent in pairs)]
+        title = "Latency in ms added to the upstream's own (first row), JSON, closed loop"
+        return Sheet(title=title, header=header, rows=rows)
+
+    def verdicts(self) -> list[Verdict]:
+        """The gateway against its bars; none when it was not measured."""
+        if GATEWAY not in self._servers:
+            return []
+        added_us = self.added_us(GATEWAY, "json-1", "p50")
+        added_ms = Spread.from_values(value / 1000 for value in (added_us.low, added_us.value, added_us.high))
+        return [
+            Verdict(
+                what="gateway CPU per request / reference",
+                measured=self.ratio(GATEWAY, "json-32"),
+                at_most=1.5,
+            ),
+            Verdict(
+                what="gateway CPU per burst SSE event / reference",
+                measured=self.ratio(GATEWAY, "burst"),
+                at_most=2,
+            ),
+            Verdict(what="gateway added p50 at one connection, ms", measured=added_ms, at_most=1),
+        ]
+
+    def warnings(self) -> list[str]:
+        """What makes the figures doubtful."""
+        found = [*self.complaints]
+        for name in ("json-32", "burst"):
+            headroom = self._rate(DIRECT, name) / self._rate(REFERENCE, name)
+            if headroom < _HARNESS_HEADROOM:
+                found.append(f"{name}: upstream and load generator alone reach only {headroom:.1f}x the reference")
+        foreign = median(sample.foreign_busy for cell in self._cells.values() for sample in cell)
+        if foreign > _FOREIGN_BUSY:
+            found.append(f"the machine is not quiet: other processes took {foreign:.0%} of the server's core")
+        return found
+
+    def notes(self) -> list[str]:
+        """How to read the tables."""
+        busy = {
+            server: median(sample.harness_busy for sample in self._cells[server, "json-32"])
+            for server in self._servers
+            if server != DIRECT
+        }
+        shares = ", ".join(f"{server} {share:.0%}" for server, share in busy.items())
+        return [
+            "CPU: the kernel's clock of the server's whole process tree, over exactly the requests counted.",
+            "Requests/s per core is 1e6 / CPU us per request.",
+            "At 32 and 256 connections in a closed loop a server is saturated: latency is mostly waiting.",
+            f"Core of upstream and load generator busy at JSON, 32 connections: {shares}.",
+            "The reference decodes and encodes JSON and does nothing else; nginx does not look at the JSON.",
+        ]
+
+
+class ClientFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bench/client.py --json` prints: CPU us by metric and subject, and the ratio to floor + raw."""
+
+    events: int
+    cpu_us: dict[str, dict[str, float]]
+
+    def sheet(self) -> Sheet:
+        """The figures as a table."""
+        subjects = list(dict.fromkeys(name for row in self.cpu_us.values() for name in row))
+        rows = [
+            [_CLIENT_LABELS.get(metric, metric), *(f"{row[name]:,.2f}" if name in row else _NONE for name in subjects)]
+            for metric, row in self.cpu_us.items()
+        ]
+        title = f"Client, CPU us; {self.events} chunks a stream; ratio = ours / (floor + raw)"
+        return Sheet(title=title, header=["", *subjects], rows=rows)
+
+    def verdicts(self) -> list[Verdict]:
+        """The client against its bars."""
+        return [
+            Verdict(
+                what=f"client CPU {_CLIENT_LABELS.get(metric, metric)} / (LangChain floor + raw httpx2)",
+                measured=Spread.from_values([row["ratio"]]),
+                at_most=2,
+            )
+            for metric, row in self.cpu_us.items()
+        ]
+
+
+def print_sheet(console: Console, sheet: Sheet) -> None:
+    """Print one table to the terminal."""
+    table = Table(title=sheet.title, title_justify="left")
+    for at, name in enumerate(sheet.header):
+        table.add_column(name, justify="right" if at else "left", no_wrap=not at)
+    for row in sheet.rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def encode_markdown(sheet: Sheet) -> str:
+    """Return one table as Markdown."""
+    lines = [sheet.header, ["---"] + ["---:"] * (len(sheet.header) - 1), *sheet.rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"### {sheet.title}\n\n{table}\n"
+
+
+def describe_machine(nginx: str | None) -> list[str]:
+    """Return processor, cores and versions; nothing that tells which machine it was."""
+    names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    packages = ("uvicorn", "uvloop", "httptools", "aiohttp", "httpx2", "msgspec", "langchain-core")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    if nginx:
+        output = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+        versions.append("nginx " + output.partition("nginx/")[2].split()[0])
+    return [
+        f"{[*names, platform.machine()][0]}, {len(os.sched_getaffinity(0))} cores, {platform.system()}",
+        f"{platform.python_implementation()} {platform.python_version()}, {', '.join(versions)}",
+    ]
+
+
+def encode_results(report: Report | None, client: ClientFigures | None, *, machine: list[str], options: str) -> str:
+    """Return the whole of RESULTS.md."""
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    parts = ["# Benchmark results\n", f"Written by `bench/run.py {options}` on {today}.\n"]
+    parts.append(_encode_list(machine))
+    if report:
+        parts += ["## Gateway\n", _encode_list(map(str, report.verdicts()))]
+        parts += [encode_markdown(sheet) for sheet in report.sheets()]
+        parts.append(_encode_list([*report.notes(), *report.warnings()]))
+    if client:
+        parts += ["## Client\n", _encode_list(map(str, client.verdicts())), encode_markdown(client.sheet())]
+    return "\n".join(parts)
+
+
+def _encode_list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) + "\n"
