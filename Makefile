@@ -31,7 +31,7 @@ check: $(READY)  ## Format, lint, types, import rules, repeated blocks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 	$(BIN)/pylint --rcfile pyproject.toml packages/*/src bench tests
 
 format: $(READY)  ## Rewrite the code in the house format

@@ -16,10 +16,10 @@ from openrouter_gateway.callers.http import HTTPCaller
 from openrouter_gateway.callers.local import LocalCaller, LocalModel, LocalSettings, find_default_model
 from openrouter_gateway.callers.pool import Pool, Timeouts
 from openrouter_gateway.config.catalog import LOCAL, build_catalog, load_keys
-from openrouter_gateway.config.settings import Settings, settings_from_environment
+from openrouter_gateway.config.settings import LOOPBACK_NAMES, Settings, settings_from_environment
 from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.edge.asgi import BASES, Edge
-from openrouter_gateway.edge.host import LOOPBACK_NAMES, HostCheck
+from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.serve import Services
 from openrouter_gateway.stores.ledger import Ledger

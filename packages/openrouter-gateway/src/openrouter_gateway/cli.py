@@ -1,10 +1,12 @@
 """The command `openrouter-gateway`."""
 
 import os
+import signal
 import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -108,6 +110,10 @@ def _announce(settings: Settings, gateway: Gateway, listener: socket.socket) -> 
     sys.stdout.flush()
 
 
+def _do_nothing(_signal: int, _frame: FrameType | None) -> None:
+    """Take a signal without ending for it."""
+
+
 def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
     server = settings.server
     config = uvicorn.Config(
@@ -124,7 +130,12 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
     if server.workers > 1:
         Multiprocess(config, sockets=[listener]).run()
         return
+    # The server drains on SIGTERM and then raises it once more; a drained gateway has ended well.
+    signal.signal(signal.SIGTERM, _do_nothing)
     runner = uvicorn.Server(config)
-    runner.run(sockets=[listener])
+    try:
+        runner.run(sockets=[listener])
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
     if not runner.started:
         raise typer.Exit(3)

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from openrouter_gateway.edge.host import LOOPBACK_NAMES
 from openrouter_gateway.errors import ConfigError
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+"""What this machine calls itself."""
 
 CONFIG_VARIABLE = "OPENROUTER_GATEWAY_CONFIG"
 """Names the configuration file for processes that the command starts."""
@@ -59,7 +61,7 @@ class EmbeddedSettings(_Section):
     )
     model_id: str = "local/smollm2-135m-instruct"
     context_length: int = Field(
-        default=8192, ge=256, description="Tokens that one request may hold, prompt and answer."
+        default=4096, ge=256, description="Tokens that one request may hold, prompt and answer."
     )
     parallel: int = Field(
         default=2, ge=1, description="Requests that are answered at the same time; more wait in line."

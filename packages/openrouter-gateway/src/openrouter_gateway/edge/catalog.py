@@ -1,15 +1,58 @@
 """The catalogue as its routes show it (OpenRouter API, models, 2026-08-22). Prices are decimal strings in USD."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Struct
+
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Model, Price
+from openrouter_gateway.errors import BadRequest
 
 
-def models_object(catalog: Catalog) -> dict[str, Any]:
+class Page(Struct, frozen=True, kw_only=True):
+    """A part of a list."""
+
+    offset: int
+    limit: int
+
+
+def parse_page(query: Mapping[str, str]) -> Page | None:
+    """Return the page that `offset` and `limit` ask for; None for the whole list, when neither is given.
+
+    Raises:
+        BadRequest: not a number, or out of range.
+    """
+    if "offset" not in query and "limit" not in query:
+        return None
+    return Page(
+        offset=_parse_number(query, "offset", default=0, lowest=0, highest=10**9),
+        limit=_parse_number(query, "limit", default=500, lowest=1, highest=1000),
+    )
+
+
+def _parse_number(query: Mapping[str, str], name: str, *, default: int, lowest: int, highest: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and lowest <= int(text[:12]) <= highest):
+        raise BadRequest(f"{name}: must be a whole number from {lowest} to {highest}")
+    return int(text)
+
+
+def models_object(catalog: Catalog, page: Page | None = None) -> dict[str, Any]:
     """`GET /models`."""
-    rows = [_model_row(listing) for listing in catalog.listings.values()]
-    return {"data": rows, "total_count": len(rows), "links": {"next": None}}
+    listings = list(catalog.listings.values())
+    total, following = len(listings), None
+    if page is not None:
+        end = page.offset + page.limit
+        listings = listings[page.offset : end]
+        following = f"/api/v1/models?offset={end}&limit={page.limit}" if end < total else None
+    return {
+        "data": [_model_row(listing) for listing in listings],
+        "total_count": total,
+        "links": {"next": following},
+    }
 
 
 def model_object(listing: Listing) -> dict[str, Any]:
@@ -102,7 +145,7 @@ def _pricing(price: Price) -> dict[str, str]:
 
 
 def _endpoint_row(endpoint: Endpoint, model: Model) -> dict[str, Any]:
-    """One endpoint. The last four are wanted by the official SDKs of autumn 2026."""
+    """One endpoint. The last four are wanted, with these types, by the official SDKs since 1.3 (autumn 2026)."""
     supported = endpoint.supported_parameters
     parameters = sorted(supported) if supported is not None else list(model.supported_parameters)
     return {
@@ -124,8 +167,8 @@ def _endpoint_row(endpoint: Endpoint, model: Model) -> dict[str, Any]:
         "supports_implicit_caching": False,
         "latency_last_30m": None,
         "throughput_last_30m": None,
-        "native_tools": None,
+        "native_tools": {},
         "service_tier": None,
-        "supports_diarization": None,
-        "supports_tool_choice": "tool_choice" in parameters,
+        "supports_diarization": False,
+        "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), "tool_choice" in parameters),
     }

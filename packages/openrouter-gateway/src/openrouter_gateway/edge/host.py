@@ -5,17 +5,14 @@ that: by a name that it points to 127.0.0.1 (DNS rebinding), or by a plain cross
 that a page cannot forge: `Host` and `Origin`.
 """
 
-from typing import Final
-
 from openrouter_gateway.errors import HostRefused
-
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def host_name(authority: str) -> str:
     """Return the name of `host`, `host:port` or `[v6]:port`, in lower case."""
     if authority.startswith("["):
-        return authority[1:].partition("]")[0].lower()
+        name, _, rest = authority[1:].partition("]")
+        return name.lower() if rest[:1] in ("", ":") else authority.lower()
     return authority.partition(":")[0].lower()
 
 
@@ -26,6 +23,7 @@ class HostCheck:
         self._allowed = allowed
         # Few authorities ever occur; each is parsed once. Only ones that pass are kept, so the set stays small.
         self._passed: set[bytes] = set()
+        self._passed_origins: set[bytes] = set()
 
     def check(self, headers: dict[bytes, bytes]) -> None:
         """Raise `HostRefused` for a site that is not allowed."""
@@ -41,12 +39,12 @@ class HostCheck:
             if len(self._passed) < 1000:
                 self._passed.add(host)
         origin = headers.get(b"origin")
-        if origin is not None and origin not in self._passed:
+        if origin is not None and origin not in self._passed_origins:
             authority = origin.decode("latin-1").partition("://")[2]
             if host_name(authority) not in self._allowed:
                 raise HostRefused(
                     "The Origin header names a site that may not use this gateway; "
                     "add it to server.allowed_hosts if it should"
                 )
-            if len(self._passed) < 1000:
-                self._passed.add(origin)
+            if len(self._passed_origins) < 1000:
+                self._passed_origins.add(origin)

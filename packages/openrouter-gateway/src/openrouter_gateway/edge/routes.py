@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from openrouter_gateway.core.catalog import Listing
-from openrouter_gateway.edge.catalog import endpoints_object, model_object, models_object, providers_object
+from openrouter_gateway.edge.catalog import endpoints_object, model_object, models_object, parse_page, providers_object
 from openrouter_gateway.errors import (
     GatewayError,
     InternalError,
@@ -54,8 +54,8 @@ def build_routes(
             return _json({"status": "ready"})
         return _json({"status": "not ready", "reason": reason}, status=503)
 
-    async def models(_: Request) -> Response:
-        return _json(models_object(services().catalog))
+    async def models(request: Request) -> Response:
+        return _json(models_object(services().catalog, parse_page(request.query_params)))
 
     async def model(request: Request) -> Response:
         return _json({"data": model_object(_find(request, services()))})

@@ -51,7 +51,7 @@ def plan_route(request: ChatRequest, catalog: Catalog) -> RoutePlan:
         ConstraintFiltered: the request's preferences removed every endpoint.
     """
     listings = _find_listings(request, catalog)
-    candidates = [endpoint for listing in listings for endpoint in listing.endpoints]
+    candidates = list(dict.fromkeys(endpoint for listing in listings for endpoint in listing.endpoints))
     if not candidates:
         names = ", ".join(listing.model.id for listing in listings)
         raise NoEndpoints(
@@ -116,18 +116,20 @@ def _apply(
 
 def _by_order(kept: list[Endpoint], order: list[str], *, only_listed: bool, request: ChatRequest) -> list[Endpoint]:
     """Put the listed providers first, in the list's order. Models stay apart: the first model's endpoints lead."""
-    listed: list[Endpoint] = []
-    for slug in order:
-        listed += [e for e in kept if matches_any(e, [slug]) and e not in listed]
+    models = list(dict.fromkeys(endpoint.model_id for endpoint in kept))
+
+    def place(endpoint: Endpoint) -> int:
+        return next((at for at, slug in enumerate(order) if matches_any(endpoint, [slug])), len(order))
+
     if only_listed:
-        if not listed:
+        kept = [endpoint for endpoint in kept if place(endpoint) < len(order)]
+        if not kept:
             raise ConstraintFiltered(
                 "No allowed providers are available for the selected model: none of `provider.order` serves it",
                 requested_models=request.requested_models,
                 excluded_by=["allowed_providers"],
             )
-        return listed
-    return listed + [endpoint for endpoint in kept if endpoint not in listed]
+    return sorted(kept, key=lambda endpoint: (models.index(endpoint.model_id), place(endpoint)))
 
 
 Filter: TypeAlias = Callable[[Endpoint], Removal | None]
@@ -160,7 +162,7 @@ def _hard_filters(preferences: ProviderPreferences, modalities: frozenset[str], 
         per_request = _ceiling(preferences.max_price.request)
         checks.append(lambda e: _check_price(e, prompt, completion, per_request))
     if preferences.require_parameters:
-        sent = frozenset(request.fields) & _PARAMETERS
+        sent = frozenset(key for key in _PARAMETERS & request.fields.keys() if bytes(request.fields[key]) != b"null")
         checks.append(lambda e: _check_parameters(e, sent))
     return checks
 
@@ -229,16 +231,18 @@ def _ceiling(value: float | str | None) -> Decimal | None:
     if value is None:
         return None
     try:
-        return Decimal(str(value))
+        ceiling = Decimal(str(value))
     except InvalidOperation:
-        raise BadRequest(f"provider.max_price: {value!r} is not a number") from None
+        ceiling = Decimal("NaN")
+    if ceiling.is_nan():
+        raise BadRequest(f"provider.max_price: {value!r} is not a number")
+    return ceiling
 
 
 def _needed_modalities(request: ChatRequest) -> frozenset[str]:
     needed: set[str] = set()
     for message in request.params.messages:
         if isinstance(message.content, list):
-            needed.update(
-                _PART_MODALITY[kind] for part in message.content if (kind := part.get("type")) in _PART_MODALITY
-            )
+            kinds = [part.get("type") for part in message.content]
+            needed.update(_PART_MODALITY[kind] for kind in kinds if type(kind) is str and kind in _PART_MODALITY)
     return frozenset(needed)

@@ -4,7 +4,10 @@ The rules are OpenRouter's (provider routing and errors, 2026-08-22): rate limit
 gateway's own account at the provider move on to the next endpoint; what the caller got wrong does not.
 """
 
+import math
+import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
@@ -27,6 +30,7 @@ _CALLER_AT_FAULT: Final = {
 }
 _TIMEOUTS: Final = frozenset({408, 504, 524})
 _MAX_MESSAGE: Final = 2_000
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 # Codes of OpenAI-compatible servers that name the fault more exactly than the status does.
 _ERROR_TYPE_BY_CODE: Final = {
@@ -44,9 +48,11 @@ def parse_openai_error(body: bytes) -> tuple[str, str | None]:
     """Return message and code of an error body in any common shape; the text itself when it is not JSON."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body[:_MAX_MESSAGE].decode("utf-8", "replace").strip(), None
-    error = cast("dict[str, Any]", value).get("error", value) if isinstance(value, dict) else value
+    error = (cast("dict[str, Any]", value).get("error") or value) if isinstance(value, dict) else value
+    if error is None:
+        return "", None
     if not isinstance(error, dict):
         return str(cast("object", error))[:_MAX_MESSAGE], None
     fields = cast("dict[str, Any]", error)
@@ -80,10 +86,12 @@ def refusal_from_status(status: int, headers: Mapping[str, str], *, message: str
 def parse_retry_after(headers: Mapping[str, str]) -> int | None:
     """Return whole seconds from `Retry-After`, rounded up; dates are measured against the reply's own `Date`."""
     value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return int(value)
+    if _SECONDS.fullmatch(value):
+        return math.ceil(float(value))
     try:
         then, now = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:
         return None
+    # Dates with the zone -0000 come without one.
+    then, now = then.replace(tzinfo=then.tzinfo or UTC), now.replace(tzinfo=now.tzinfo or UTC)
     return max(0, round((then - now).total_seconds()))

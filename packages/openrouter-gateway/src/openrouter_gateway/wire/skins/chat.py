@@ -36,6 +36,8 @@ def parse(body: bytes) -> ChatRequest:
         BadRequest: not a JSON object, or a field of the wrong type or out of range; the message names it.
     """
     try:
+        if not body.isascii():
+            body.decode()  # fields that travel on undecoded are not looked into below
         return ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
     except msgspec.ValidationError as error:
         raise BadRequest(_explain(str(error))) from None
@@ -177,8 +179,9 @@ def _merge_tool_calls(calls: list[dict[str, Any]], added: list[dict[str, Any]]) 
         function = call["function"]
         same_function = same["function"]
         same_function["arguments"] = same_function.get("arguments", "") + function.get("arguments", "")
-        same.update({key: value for key, value in call.items() if key != "function"})
-        same_function.update({key: value for key, value in function.items() if key != "arguments"})
+        # Some servers repeat the keys of the first piece with nothing in them.
+        same.update({key: value for key, value in call.items() if key != "function" and value != ""})
+        same_function.update({key: value for key, value in function.items() if key != "arguments" and value != ""})
 
 
 def _whole_choice(choice: ChoiceStep) -> dict[str, Any]:

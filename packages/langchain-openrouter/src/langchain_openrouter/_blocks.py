@@ -1,0 +1,86 @@
+"""Standard content blocks for our messages: what `content_blocks` and `output_version="v1"` show; pure.
+
+LangChain's own best effort knows neither images nor citations nor audio of this API, and merges streamed
+tool calls into whatever text or reasoning block has the same index.
+"""
+
+from typing import Any, TypeAlias, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import content as blocks
+from langchain_core.messages.block_translators import register_translator
+
+from langchain_openrouter._replies import MODEL_PROVIDER, dict_of, dicts_of, text_of
+
+Json: TypeAlias = dict[str, Any]
+
+
+def translate_content(message: AIMessage) -> list[blocks.ContentBlock]:
+    """Return the blocks of a whole message: reasoning, text, images, audio, tool calls.
+
+    Raises:
+        NotImplementedError: The content is a list already; LangChain then does its best.
+    """
+    return cast("list[blocks.ContentBlock]", [*_said(message), *_calls(message)])
+
+
+def translate_content_chunk(message: AIMessageChunk) -> list[blocks.ContentBlock]:
+    """Return the blocks of a streamed chunk, or of chunks added up.
+
+    Raises:
+        NotImplementedError: See `translate_content`.
+    """
+    if message.chunk_position == "last" or not message.tool_call_chunks:
+        return translate_content(message)
+    fragments: list[Json] = [
+        # A word for an index: LangChain numbers the other blocks, and equal numbers would be merged.
+        {**chunk, "type": "tool_call_chunk", "index": f"lc_tool_{chunk.get('index')}"}
+        for chunk in message.tool_call_chunks
+    ]
+    return cast("list[blocks.ContentBlock]", [*_said(message), *fragments])
+
+
+def _said(message: AIMessage) -> list[Json]:
+    if not isinstance(message.content, str):
+        raise NotImplementedError
+    kwargs = cast("Json", message.additional_kwargs)
+    found: list[Json] = []
+    if reasoning := text_of(kwargs.get("reasoning_content")):
+        found.append({"type": "reasoning", "reasoning": reasoning})
+    annotations = [_annotation(raw) for raw in dicts_of(kwargs.get("annotations"))]
+    if message.content or annotations:
+        text: Json = {"type": "text", "text": message.content}
+        found.append({**text, "annotations": annotations} if annotations else text)
+    found.extend(_image(raw) for raw in dicts_of(kwargs.get("images")))
+    audio = dict_of(kwargs.get("audio")) or {}
+    if data := text_of(audio.get("data")):
+        found.append({"type": "audio", "base64": data})
+    return found
+
+
+def _calls(message: AIMessage) -> list[Json]:
+    valid = [{"type": "tool_call", **{k: call.get(k) for k in ("name", "args", "id")}} for call in message.tool_calls]
+    return [*valid, *(cast("Json", call) for call in message.invalid_tool_calls)]
+
+
+def _annotation(raw: Json) -> Json:
+    """Return a citation (API digest 9.2), or the annotation as it is."""
+    source = dict_of(raw.get("url_citation"))
+    if source is None:
+        return {"type": "non_standard_annotation", "value": raw}
+    fields = {key: source.get(key) for key in ("url", "title", "start_index", "end_index")}
+    fields["cited_text"] = source.get("content")
+    return {"type": "citation", **{key: value for key, value in fields.items() if value is not None}}
+
+
+def _image(raw: Json) -> Json:
+    url = text_of((dict_of(raw.get("image_url")) or {}).get("url"))
+    head, comma, data = url.partition(";base64,")
+    if not comma or not head.startswith("data:"):
+        return {"type": "image", "url": url} if url else {"type": "non_standard", "value": raw}
+    return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:")}
+
+
+def register() -> None:
+    """Let LangChain find these functions by the `model_provider` of our messages."""
+    register_translator(MODEL_PROVIDER, translate_content, translate_content_chunk)

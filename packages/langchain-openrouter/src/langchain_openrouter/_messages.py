@@ -1,0 +1,308 @@
+"""LangChain messages turned into messages of the API; pure.
+
+Rules: what the API understands travels unmodified, also keys and kinds this module has never heard of.
+Content blocks come in three spellings: LangChain's own, OpenAI's (which is the wire's) and Anthropic's.
+Sources: API digest 1.2, 1.3, 4.6 and 12.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from langchain_openrouter.errors import ConfigurationError
+
+Json: TypeAlias = dict[str, Any]
+
+_AUDIO_FORMATS: Final[Mapping[str, str]] = {
+    "mpeg": "mp3",
+    "mpga": "mp3",
+    "x-wav": "wav",
+    "wave": "wav",
+    "vnd.wave": "wav",
+    "x-aiff": "aiff",
+    "mp4": "m4a",
+    "x-m4a": "m4a",
+    "x-flac": "flac",
+}
+"""MIME subtypes whose name differs from the `format` the API takes."""
+
+_REPLAYED: Final = ("refusal", "images", "audio", "annotations")
+"""Keys of `additional_kwargs` that an assistant message takes back as they came."""
+
+_NOT_TEXT: Final = frozenset(
+    {
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "tool_use",
+        "input_json_delta",
+        "function_call",
+        "reasoning",
+        "thinking",
+        "redacted_thinking",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "server_tool_use",
+        "web_search_tool_result",
+    }
+)
+"""Blocks of an assistant message that other keys carry, or that only their own provider understands."""
+
+
+def to_wire(messages: Iterable[BaseMessage]) -> list[Json]:
+    """Return the `messages` of a request.
+
+    Raises:
+        ConfigurationError: A message or a block has no form on the wire.
+    """
+    wire: list[Json] = []
+    for message in messages:
+        wire.extend(_encode(message))
+    return wire
+
+
+def _encode(message: BaseMessage) -> list[Json]:
+    if isinstance(message, AIMessage):
+        return [_encode_assistant(message)]
+    if isinstance(message, ToolMessage):
+        return [_encode_tool(message.tool_call_id, message.content, message)]
+    if isinstance(message, HumanMessage):
+        return _encode_human(message)
+    if isinstance(message, SystemMessage):
+        # LangChain keeps the role of a ("developer", ...) tuple here.
+        role = message.additional_kwargs.get("__openai_role__", "system")
+    elif isinstance(message, ChatMessage):
+        role = message.role
+    elif isinstance(message, FunctionMessage):
+        role = "function"
+    else:
+        raise ConfigurationError(f"a message of type {message.type!r} has no form in this API")
+    return [_named({"role": role, "content": to_parts(message.content)}, message)]
+
+
+def _named(wire: Json, message: BaseMessage) -> Json:
+    if message.name:
+        wire["name"] = message.name
+    return wire
+
+
+def _encode_human(message: HumanMessage) -> list[Json]:
+    """Return the user message, after the tool results that Anthropic's spelling keeps inside of it."""
+    content = message.content
+    if isinstance(content, str):
+        return [_named({"role": "user", "content": content}, message)]
+    results = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
+    rest = [block for block in content if block not in results]
+    wire = [_encode_tool(str(block.get("tool_use_id")), block.get("content") or "", None) for block in results]
+    if rest or not results:
+        wire.append(_named({"role": "user", "content": to_parts(rest)}, message))
+    return wire
+
+
+def _encode_tool(call_id: str, content: Any, message: BaseMessage | None) -> Json:
+    wire: Json = {"role": "tool", "tool_call_id": call_id, "content": to_parts(content)}
+    return wire if message is None else _named(wire, message)
+
+
+def _encode_assistant(message: AIMessage) -> Json:
+    calls = _encode_calls(message)
+    blocks = [] if isinstance(message.content, str) else message.content
+    content: Any = message.content
+    if blocks or not isinstance(content, str):
+        content = to_parts([block for block in blocks if not _is_elsewhere(block, message)])
+    # With tool calls and no text the API wants null, not an empty string or list.
+    wire: Json = {"role": "assistant", "content": content or (None if calls else "")}
+    if calls:
+        wire["tool_calls"] = calls
+    kwargs = cast("Json", message.additional_kwargs)
+    wire.update(_encode_reasoning(kwargs, blocks))
+    wire.update({key: kwargs[key] for key in _REPLAYED if kwargs.get(key)})
+    return _named(wire, message)
+
+
+def _is_elsewhere(block: object, message: AIMessage) -> bool:
+    """Tell whether a block stands for something that another key of the wire message carries."""
+    kind = cast("Json", block).get("type") if isinstance(block, dict) else None
+    kept_in = {"image": "images", "audio": "audio"}.get(str(kind))
+    return kind in _NOT_TEXT or bool(kept_in and message.additional_kwargs.get(kept_in))
+
+
+def _encode_calls(message: AIMessage) -> list[Json]:
+    valid = [(call.get("id"), call["name"], msgspec.json.encode(call["args"]).decode()) for call in message.tool_calls]
+    invalid = [(call.get("id"), call.get("name") or "", call.get("args") or "") for call in message.invalid_tool_calls]
+    if not valid and not invalid:
+        return list(message.additional_kwargs.get("tool_calls") or [])
+    return [
+        {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for call_id, name, arguments in (*valid, *invalid)
+    ]
+
+
+def _encode_reasoning(kwargs: Json, blocks: Sequence[Any]) -> Json:
+    """Return `reasoning_details` as they came, else the plain text (API digest 4.6: one or the other).
+
+    Messages of other LangChain packages hold it as content blocks: standard ones and Anthropic's.
+    """
+    if details := kwargs.get("reasoning_details"):
+        return {"reasoning_details": details}
+    if reasoning := kwargs.get("reasoning_content"):
+        return {"reasoning": reasoning}
+    found = [cast("Json", block) for block in blocks if isinstance(block, dict)]
+    if any(block.get("signature") for block in found if block.get("type") == "thinking"):
+        return {"reasoning_details": [_anthropic_thinking(b) for b in found if b.get("type") in _THINKING]}
+    text = "".join(
+        str(block.get("reasoning") or block.get("thinking") or "")
+        for block in found
+        if block.get("type") in {"reasoning", "thinking"}
+    )
+    return {"reasoning": text} if text else {}
+
+
+_THINKING: Final = ("thinking", "redacted_thinking")
+
+
+def _anthropic_thinking(block: Json) -> Json:
+    if block["type"] == "redacted_thinking":
+        kind: Json = {"type": "reasoning.encrypted", "data": block.get("data")}
+    else:
+        kind = {"type": "reasoning.text", "text": block.get("thinking"), "signature": block.get("signature")}
+    return {**kind, "format": "anthropic-claude-v1"}
+
+
+def to_parts(content: Any) -> Any:
+    """Return message content for the wire: a string as it is, a list block by block.
+
+    Raises:
+        ConfigurationError: A block lacks what its kind needs on the wire.
+    """
+    if not isinstance(content, list):
+        return content
+    return [to_part(block) for block in cast("list[Any]", content)]
+
+
+def to_part(block: str | Json) -> Json:
+    """Return one content part; a kind that is unknown here travels verbatim.
+
+    Raises:
+        ConfigurationError: See `to_parts`.
+    """
+    if isinstance(block, str):
+        return {"type": "text", "text": block}
+    encode = _PARTS.get(str(block.get("type")))
+    if encode is None:
+        return block
+    part = encode(block)
+    cache_control = _option(block, "cache_control")
+    if cache_control is not None and part is not block:
+        part["cache_control"] = cache_control
+    return part
+
+
+def _option(block: Json, key: str) -> Any:
+    """Return a key that users write on the block and LangChain's own functions move to its `extras`."""
+    for source in (block, block.get("extras"), block.get("metadata")):
+        if isinstance(source, dict) and (value := cast("Json", source).get(key)) is not None:
+            return value
+    return None
+
+
+def _text(block: Json) -> Json:
+    # LangChain's bookkeeping on a text block is no part of the API.
+    return {k: v for k, v in block.items() if k not in {"id", "index", "annotations", "extras", "metadata"}}
+
+
+def _plain_text(block: Json) -> Json:
+    if isinstance(text := block.get("text"), str):
+        return {"type": "text", "text": text}
+    return _file({"mime_type": "text/plain", **block})
+
+
+def _data_url(block: Json, kind: str) -> str:
+    """Return the URL of a block, a data URL for inline data.
+
+    LangChain's v1 spelling has `base64`, its v0 spelling `data`, Anthropic's a `source` object.
+    """
+    source = block.get("source")
+    if isinstance(source, dict):
+        block = cast("Json", source)
+    if url := block.get("url"):
+        return str(url)
+    data = block.get("base64") or block.get("data")
+    mime_type = block.get("mime_type") or block.get("media_type")
+    if not data:
+        raise ConfigurationError(f"a block of type {kind!r} needs `url`, or `base64` and `mime_type`")
+    if not mime_type:
+        raise ConfigurationError(f"a block of type {kind!r} with inline data needs its `mime_type`")
+    return f"data:{mime_type};base64,{data}"
+
+
+def _image(block: Json) -> Json:
+    image: Json = {"url": _data_url(block, "image")}
+    if detail := _option(block, "detail"):
+        image["detail"] = detail
+    return {"type": "image_url", "image_url": image}
+
+
+def _image_url(block: Json) -> Json:
+    if isinstance(url := block.get("image_url"), str):
+        return {**block, "image_url": {"url": url}}
+    return block
+
+
+def _audio(block: Json) -> Json:
+    url = _data_url(block, "audio")
+    head, comma, data = url.partition(";base64,")
+    if not comma or not head.startswith("data:"):
+        raise ConfigurationError("the API takes audio inline only: give `base64` and `mime_type`, not a URL")
+    subtype = head.partition("/")[2].partition(";")[0].lower()
+    audio = {"data": data, "format": _AUDIO_FORMATS.get(subtype, subtype)}
+    return {"type": "input_audio", "input_audio": audio}
+
+
+def _video(block: Json) -> Json:
+    return {"type": "video_url", "video_url": {"url": _data_url(block, "video")}}
+
+
+def _file(block: Json) -> Json:
+    if isinstance(block.get("file"), dict):
+        return block
+    file: Json = {}
+    if filename := _option(block, "filename") or block.get("title"):
+        file["filename"] = filename
+    if file_id := block.get("file_id"):
+        file["file_id"] = file_id
+    elif isinstance(source := block.get("source"), dict) and cast("Json", source).get("type") == "text":
+        return {"type": "text", "text": str(cast("Json", source).get("data") or "")}
+    else:
+        file["file_data"] = _data_url(block, "file")
+    return {"type": "file", "file": file}
+
+
+def _non_standard(block: Json) -> Json:
+    value = block.get("value")
+    return cast("Json", value) if isinstance(value, dict) else block
+
+
+_PARTS: Final[Mapping[str, Callable[[Json], Json]]] = {
+    "text": _text,
+    "text-plain": _plain_text,
+    "image": _image,
+    "image_url": _image_url,
+    "audio": _audio,
+    "video": _video,
+    "file": _file,
+    "document": _file,
+    "non_standard": _non_standard,
+}
+"""How each kind of block is written; a kind that is missing here is on the wire as it is."""

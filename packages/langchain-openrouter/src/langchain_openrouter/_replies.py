@@ -1,0 +1,288 @@
+"""Answers of the API turned into LangChain messages; pure, and tolerant of everything but errors.
+
+Rules: a null, a missing key or an unknown value never fails; what has no place of its own in a message
+is kept under its wire name, in `additional_kwargs` (from the message) or `response_metadata` (the rest).
+Sources: API digest 1.6 to 1.10 for answers, 4.5 for reasoning, 2 for errors.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from langchain_openrouter._error_bodies import error_in
+from langchain_openrouter.errors import ProtocolViolation
+
+Json: TypeAlias = dict[str, Any]
+
+MODEL_PROVIDER: Final = "openrouter"
+
+EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+"""Values that say nothing: a key of a message that holds one is as good as absent."""
+
+_BODY_KEYS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+_CHOICE_KEYS: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs", "error"})
+MESSAGE_KEYS: Final = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content"})
+_TOKEN_KEYS: Final = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    }
+)
+_INPUT_DETAILS: Final = (
+    ("cached_tokens", "cache_read"),
+    ("cache_write_tokens", "cache_creation"),
+    ("audio_tokens", "audio"),
+    ("video_tokens", "video"),
+)
+_OUTPUT_DETAILS: Final = (
+    ("reasoning_tokens", "reasoning"),
+    ("audio_tokens", "audio"),
+    ("image_tokens", "image"),
+    ("accepted_prediction_tokens", "accepted_prediction"),
+    ("rejected_prediction_tokens", "rejected_prediction"),
+)
+_TEXT_KEYS: Final = frozenset({"text", "summary"})
+
+
+def parse_completion(body: bytes, headers: Mapping[str, str], *, secret: str | None) -> ChatResult:
+    """Read the body of a non-streamed answer, one generation per choice.
+
+    Raises:
+        APIError: The body holds an error, at its top or in a choice.
+        ProtocolViolation: The body is not a completion.
+    """
+    payload = decode_object(body)
+    if (error := error_in(payload, headers=headers, secret=secret)) is not None:
+        raise error
+    choices = dicts_of(payload.get("choices"))
+    if not choices:
+        raise ProtocolViolation("the answer holds no choices", body=excerpt(body))
+    usage = dict_of(payload.get("usage"))
+    generations = [
+        # Tokens are those of the whole answer: on the first choice only, so that sums come out right.
+        _generation(payload, choice, usage if position == 0 else None)
+        for position, choice in enumerate(choices)
+    ]
+    return ChatResult(generations=generations, llm_output={"model_name": payload.get("model")})
+
+
+def decode_object(body: bytes) -> Json:
+    """Decode a JSON object.
+
+    Raises:
+        ProtocolViolation: The bytes are not JSON, or another kind of value.
+    """
+    try:
+        payload: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise ProtocolViolation(f"the answer is not JSON: {cause}", body=excerpt(body)) from None
+    if not isinstance(payload, dict):
+        raise ProtocolViolation("the answer is JSON but not an object", body=excerpt(body))
+    return cast("Json", payload)
+
+
+def excerpt(body: bytes) -> str:
+    """Return the beginning of a body as text, for an error."""
+    return body[:500].decode("utf-8", "replace")
+
+
+def dict_of(value: object) -> Json | None:
+    """Return `value` when it is a dict, else None."""
+    return cast("Json", value) if isinstance(value, dict) else None
+
+
+def dicts_of(value: object) -> list[Json]:
+    """Return the dicts in `value` when it is a list, else an empty list."""
+    if not isinstance(value, list):
+        return []
+    return [cast("Json", item) for item in cast("list[object]", value) if isinstance(item, dict)]
+
+
+def _generation(payload: Json, choice: Json, usage: Json | None) -> ChatGeneration:
+    wire = dict_of(choice.get("message")) or {}
+    content = content_of(wire.get("content", choice.get("text")))
+    tool_calls, invalid_tool_calls = tool_calls_of(dicts_of(wire.get("tool_calls")))
+    message = AIMessage(
+        content=content,
+        id=text_of(payload.get("id")) or None,
+        tool_calls=tool_calls,
+        invalid_tool_calls=invalid_tool_calls,
+        usage_metadata=None if usage is None else usage_of(usage),
+        additional_kwargs=_additional_kwargs(wire),
+        response_metadata=metadata_of(payload, choice, usage),
+    )
+    return ChatGeneration(message=message, generation_info=finish_info(choice))
+
+
+def finish_info(choice: Json) -> Json:
+    """Return what LangChain's callbacks look for beside the message."""
+    return {"finish_reason": choice.get("finish_reason"), "logprobs": choice.get("logprobs")}
+
+
+def content_of(value: object) -> Any:
+    """Return text for a string, null or plain text parts; richer parts stay a list."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    parts = cast("list[Any]", value)
+    if all(isinstance(part, dict) and set(cast("Json", part)) == {"type", "text"} for part in parts):
+        return "".join(part["text"] for part in parts if isinstance(part["text"], str))
+    return [part for part in parts if isinstance(part, str | dict)]
+
+
+def tool_calls_of(raw_calls: Iterable[Json]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Split tool calls into those whose arguments are a JSON object and the rest.
+
+    Missing, null and empty arguments mean no arguments.
+    """
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for raw in raw_calls:
+        function = dict_of(raw.get("function")) or {}
+        call_id = text_of(raw.get("id")) or None
+        name, arguments = text_of(function.get("name")), arguments_of(function.get("arguments"))
+        try:
+            parsed = msgspec.json.decode(arguments or "{}")
+        except (msgspec.DecodeError, UnicodeError) as cause:
+            problem = f"the arguments are not JSON: {cause}"
+        else:
+            if isinstance(parsed, dict):
+                args = cast("Json", parsed)
+                valid.append(ToolCall(name=name, args=args, id=call_id, type="tool_call"))
+                continue
+            problem = "the arguments are not a JSON object"
+        invalid.append(InvalidToolCall(name=name, args=arguments, id=call_id, error=problem, type="invalid_tool_call"))
+    return valid, invalid
+
+
+def arguments_of(value: object) -> str:
+    """Return tool arguments as JSON text; some servers send an object where the API has a string."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def text_of(value: object) -> str:
+    """Return a string, or "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def _additional_kwargs(wire: Json) -> Json:
+    extra: Json = {}
+    if reasoning := reasoning_of(wire):
+        extra["reasoning_content"] = reasoning
+    for key, value in wire.items():
+        if key not in MESSAGE_KEYS and value not in EMPTY:
+            extra[key] = value
+    return extra
+
+
+def reasoning_of(wire: Json) -> str:
+    """Return the reasoning text of a message or delta, from its details when it has no text of its own."""
+    plain = wire.get("reasoning") or wire.get("reasoning_content")
+    if isinstance(plain, str):
+        return plain
+    details = dicts_of(wire.get("reasoning_details"))
+    return "".join(text_of(detail.get("text")) or text_of(detail.get("summary")) for detail in details)
+
+
+def merge_reasoning_details(fragments: Iterable[Json]) -> list[Json]:
+    """Join streamed fragments into the blocks that the non-streamed form of the same answer holds.
+
+    Consecutive fragments of one type, index and id belong together: text is concatenated, of other keys
+    the last value that is not null wins. A block that already has its signature is complete.
+    """
+    blocks: list[Json] = []
+    texts: dict[str, list[str]] = {}
+    for fragment in fragments:
+        if not blocks or not _continues(blocks[-1], fragment):
+            _close(blocks, texts)
+            blocks.append({})
+        block = blocks[-1]
+        for key, value in fragment.items():
+            if key in _TEXT_KEYS and isinstance(value, str):
+                texts.setdefault(key, []).append(value)
+                block.setdefault(key, value)
+            elif value is not None or key not in block:
+                block[key] = value
+    _close(blocks, texts)
+    return blocks
+
+
+def _continues(block: Json, fragment: Json) -> bool:
+    if block.get("type") != fragment.get("type") or block.get("index") != fragment.get("index"):
+        return False
+    ids = {block.get("id"), fragment.get("id")} - {None}
+    if len(ids) > 1:
+        return False
+    if fragment.get("index") is not None:
+        return True
+    # Without an index only running text can be told from the next block.
+    return any(fragment.get(key) is not None for key in (*_TEXT_KEYS, "signature")) and not (
+        block.get("signature") and any(fragment.get(key) for key in _TEXT_KEYS)
+    )
+
+
+def _close(blocks: list[Json], texts: dict[str, list[str]]) -> None:
+    if blocks:
+        for key, parts in texts.items():
+            blocks[-1][key] = "".join(parts)
+    texts.clear()
+
+
+def usage_of(usage: Json) -> UsageMetadata | None:
+    """Return token counts as LangChain names them, or None when nothing was counted.
+
+    Details that are zero or unreported are absent. Counts that are not integers are rounded.
+    """
+    if "prompt_tokens" not in usage and "completion_tokens" not in usage:
+        return None
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    counted = UsageMetadata(
+        input_tokens=read,
+        output_tokens=written,
+        total_tokens=_count(usage.get("total_tokens")) or read + written,
+    )
+    if details := _details(usage.get("prompt_tokens_details"), _INPUT_DETAILS):
+        counted["input_token_details"] = cast("Any", details)
+    if details := _details(usage.get("completion_tokens_details"), _OUTPUT_DETAILS):
+        counted["output_token_details"] = cast("Any", details)
+    return counted
+
+
+def _details(raw: object, names: tuple[tuple[str, str], ...]) -> dict[str, int]:
+    wire = dict_of(raw) or {}
+    return {ours: count for theirs, ours in names if (count := _count(wire.get(theirs)))}
+
+
+def _count(value: object) -> int:
+    return round(value) if isinstance(value, int | float) else 0
+
+
+def metadata_of(payload: Json, choice: Json, usage: Json | None) -> Json:
+    """Return `response_metadata`: the documented keys first, then whatever else the server reported.
+
+    `object` names the complete answer for a streamed one too, so that both forms are equal.
+    """
+    metadata: Json = {
+        "model_name": payload.get("model"),
+        "id": payload.get("id"),
+        "created": payload.get("created"),
+        "object": text_of(payload.get("object")).removesuffix(".chunk") or None,
+        "finish_reason": choice.get("finish_reason"),
+        "logprobs": choice.get("logprobs"),
+        "model_provider": MODEL_PROVIDER,
+    }
+    for source, known in ((choice, _CHOICE_KEYS), (payload, _BODY_KEYS), (usage or {}, _TOKEN_KEYS)):
+        for key, value in source.items():
+            if key not in known and value is not None:
+                metadata.setdefault(key, value)
+    return metadata

@@ -1,0 +1,350 @@
+"""A streamed answer: bytes to server-sent events to LangChain chunks; pure.
+
+Rules: text is handed on as soon as its event is complete. The chunks of an answer add up (`+`) to the
+message that the same answer gives unstreamed, so whatever LangChain would concatenate or sum wrongly
+(names, ids, counts, reasoning blocks, images) is sent once, in the last chunk.
+Sources: API digest 1.7, 2.4 and 4.5; WHATWG HTML, "Server-sent events".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from langchain_openrouter._error_bodies import error_in
+from langchain_openrouter._replies import (
+    EMPTY,
+    MESSAGE_KEYS,
+    MODEL_PROVIDER,
+    arguments_of,
+    content_of,
+    decode_object,
+    dict_of,
+    dicts_of,
+    finish_info,
+    merge_reasoning_details,
+    metadata_of,
+    reasoning_of,
+    text_of,
+    usage_of,
+)
+from langchain_openrouter.errors import OpenRouterError, ProtocolViolation, StreamBroken
+
+Json: TypeAlias = dict[str, Any]
+
+_BOM: Final = b"\xef\xbb\xbf"
+_DONE: Final = b"[DONE]"
+_TEXT_ONLY: Final = frozenset({"role", "content"})
+"""Keys of the deltas that nearly every event of a stream has, and no others."""
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class SSEDecoder:
+    r"""Cuts a stream of bytes into the data of its events, in time linear in their number.
+
+    Lines end in ``\n``, ``\r\n`` or ``\r``; the input may be cut anywhere, also inside a line ending or a
+    character. Comments and fields other than `data` are dropped; several `data` lines are one payload.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_data", "_tail")
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._data: list[bytes] = []
+        self._after_cr = False
+        self._at_start = True
+
+    def __repr__(self) -> str:
+        pending = sum(map(len, self._tail))
+        return f"SSEDecoder(pending_bytes={pending}, pending_lines={len(self._data)})"
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next bytes; return the payloads of the events they complete."""
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        if b"\n" not in piece and b"\r" not in piece:
+            if piece:
+                self._tail.append(piece)
+            return []
+        # Each byte is joined at most once: what is kept below holds no line ending.
+        text = b"".join([*self._tail, piece]) if self._tail else piece
+        lines = text.splitlines()
+        self._tail = [] if text[-1] in b"\r\n" else [lines.pop()]
+        self._after_cr = text[-1] == 0x0D
+        payloads: list[bytes] = []
+        for line in lines:
+            self._take_line(line, payloads)
+        return payloads
+
+    def close(self) -> list[bytes]:
+        """Return the payload of an event that the end of the stream left without its blank line."""
+        payloads: list[bytes] = []
+        tail = b"".join(self._tail)
+        self._tail = []
+        if tail:
+            self._take_line(tail, payloads)
+        self._take_line(b"", payloads)
+        return payloads
+
+    def _take_line(self, line: bytes, payloads: list[bytes]) -> None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BOM)
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line:
+            if self._data:
+                payloads.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                self._data = []
+        elif line == b"data":
+            self._data.append(b"")
+
+
+class ReplyStream:
+    """Turns the bytes of one streamed answer into chunks, and tells a finished answer from a cut one.
+
+    Feed it until the stream ends, then call `finish` once. Not reusable.
+
+    Args:
+        headers: Response headers, for the generation id of an error.
+        secret: The API key, kept out of errors.
+        with_usage: False leaves `usage_metadata` out of the last chunk.
+    """
+
+    def __init__(
+        self, headers: Mapping[str, str] = _NO_HEADERS, *, secret: str | None = None, with_usage: bool = True
+    ) -> None:
+        self._headers = headers
+        self._secret = secret
+        self._with_usage = with_usage
+        self._decoder = SSEDecoder()
+        self._calls = ToolCallPositions()
+        self._sent: list[AIMessageChunk] = []
+        self._top: Json = {}
+        self._choice: Json = {}
+        self._usage: Json | None = None
+        self._details: list[Json] = []
+        self._kept: Json = {}
+        self._has_logprobs = False
+        self._done = False
+
+    def __repr__(self) -> str:
+        finish = self._choice.get("finish_reason")
+        return f"ReplyStream(chunks={len(self._sent)}, finish_reason={finish!r}, done={self._done})"
+
+    @property
+    def done(self) -> bool:
+        """Whether the end marker `[DONE]` has arrived; what follows it is ignored."""
+        return self._done
+
+    def feed(self, piece: bytes) -> list[ChatGenerationChunk]:
+        """Take the next bytes; return the chunks they complete.
+
+        Raises:
+            APIError: An event reports an error; it carries what had arrived.
+            ProtocolViolation: An event is not a JSON object.
+        """
+        return self._take(self._decoder.feed(piece))
+
+    def finish(self) -> list[ChatGenerationChunk]:
+        """Return the last chunk, after the stream has ended.
+
+        Raises:
+            StreamBroken: No finish reason had arrived: the answer is not complete.
+        """
+        try:
+            chunks = self._take(self._decoder.close())
+        except ProtocolViolation:
+            chunks = []  # the last event was cut in two: the missing finish reason below tells
+        if self._choice.get("finish_reason") is None:
+            raise self.broken("the stream ended without a finish reason")
+        last = AIMessageChunk(
+            content="",
+            id=self._id(),
+            additional_kwargs=self._collected(),
+            response_metadata=metadata_of(self._top, self._choice, self._usage),
+            usage_metadata=usage_of(self._usage) if self._usage and self._with_usage else None,
+            chunk_position="last",
+        )
+        info = finish_info(self._choice)
+        return [*chunks, ChatGenerationChunk(message=last, generation_info=info)]
+
+    def whole(self, result: ChatResult) -> ChatGenerationChunk:
+        """Return an answer that came unstreamed as one chunk."""
+        message = result.generations[0].message
+        assert isinstance(message, AIMessage)  # noqa: S101 - narrows what the field declares
+        chunk = AIMessageChunk(
+            content=message.content,
+            id=message.id,
+            tool_calls=message.tool_calls,
+            invalid_tool_calls=message.invalid_tool_calls,
+            additional_kwargs=message.additional_kwargs,
+            response_metadata=message.response_metadata,
+            usage_metadata=message.usage_metadata if self._with_usage else None,
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=chunk, generation_info=result.generations[0].generation_info)
+
+    def broken(self, reason: str) -> StreamBroken:
+        """Return the error for a stream that stopped; it carries what had arrived."""
+        return StreamBroken(reason, partial=self.partial())
+
+    def partial(self) -> AIMessageChunk | None:
+        """Return everything that has arrived as one chunk, or None."""
+        chunks = list(self._sent)
+        if collected := self._collected():
+            chunks.append(AIMessageChunk(content="", additional_kwargs=collected))
+        if not chunks:
+            return None
+        first, *others = chunks
+        merged = first + others if others else first
+        assert isinstance(merged, AIMessageChunk)  # noqa: S101 - narrows what `+` declares
+        return merged
+
+    def _take(self, payloads: list[bytes]) -> list[ChatGenerationChunk]:
+        chunks: list[ChatGenerationChunk] = []
+        for payload in payloads:
+            if self._done:
+                break
+            if payload == _DONE:
+                self._done = True
+                break
+            try:
+                message = self._message(decode_object(payload))
+            except OpenRouterError as failure:
+                if hasattr(failure, "partial"):
+                    failure.partial = self.partial()  # pyright: ignore[reportAttributeAccessIssue]
+                raise
+            if message is not None:
+                self._sent.append(message)
+                chunks.append(ChatGenerationChunk(message=message))
+        return chunks
+
+    def _message(self, payload: Json) -> AIMessageChunk | None:
+        """Note what an event says about the answer; return a chunk when it brings some of it."""
+        self._top.update(_without_nulls(payload))
+        # Reported twice by some servers: the last report counts, nothing is added up.
+        self._usage = dict_of(payload.get("usage")) or self._usage
+        choices = payload.get("choices")
+        if payload.get("error"):
+            raise self._error(payload)
+        if not isinstance(choices, list) or not choices:
+            return None
+        choice = dict_of(cast("list[object]", choices)[0])
+        if choice is None:
+            return None
+        if choice.get("finish_reason") == "error" or choice.get("error"):
+            raise self._error(payload)
+        self._choice.update(_without_nulls(choice))
+        return self._chunk(choice)
+
+    def _error(self, payload: Json) -> OpenRouterError:
+        error = error_in({**self._top, **payload}, headers=self._headers, secret=self._secret)
+        return error or ProtocolViolation("the stream reported an error that says nothing")
+
+    def _chunk(self, choice: Json) -> AIMessageChunk | None:
+        delta = dict_of(choice.get("delta")) or dict_of(choice.get("message")) or {}
+        fields: Json = {}
+        extra: Json = {}
+        content = delta.get("content")
+        if not isinstance(content, str):
+            content = content_of(content)
+        if not delta.keys() <= _TEXT_ONLY:
+            if calls := dicts_of(delta.get("tool_calls")):
+                fields["tool_call_chunks"] = [self._calls.place(call) for call in calls]
+            if reasoning := reasoning_of(delta):
+                extra["reasoning_content"] = reasoning
+            for key, value in delta.items():
+                if key not in MESSAGE_KEYS and value not in EMPTY:
+                    self._keep(key, value, extra)
+        metadata: Json = {"model_provider": MODEL_PROVIDER}
+        if logprobs := choice.get("logprobs"):
+            metadata["logprobs"] = logprobs
+            self._choice.pop("logprobs")
+        if not (content or extra or fields or logprobs):
+            return None
+        if extra:
+            fields["additional_kwargs"] = extra
+        return AIMessageChunk(content=content, id=self._id(), response_metadata=metadata, **fields)
+
+    def _keep(self, key: str, value: Any, extra: Json) -> None:
+        """Hand on what LangChain adds up rightly; collect the rest for the last chunk."""
+        if key == "reasoning_details":
+            self._details.extend(dicts_of(value))
+        elif key == "refusal" and isinstance(value, str):
+            extra[key] = value
+        elif key == "audio" and isinstance(value, dict):
+            known = cast("Json", self._kept.setdefault("_audio", {}))
+            sent = cast("Json", value).items()
+            audio = {k: v for k, v in sent if v is not None and k not in known}
+            known.update({k: v for k, v in audio.items() if k not in {"data", "transcript"}})
+            extra[key] = audio
+        elif isinstance(value, list):
+            self._kept[key] = [*self._kept.get(key, []), *value]
+        else:
+            self._kept[key] = value
+
+    def _id(self) -> str | None:
+        return text_of(self._top.get("id")) or None
+
+    def _collected(self) -> Json:
+        extra = {key: value for key, value in self._kept.items() if not key.startswith("_")}
+        if self._details:
+            extra["reasoning_details"] = merge_reasoning_details(self._details)
+        return extra
+
+
+def _without_nulls(wire: Json) -> Json:
+    """Return what a server reports: null means that it says nothing, not that the value is gone."""
+    return {key: value for key, value in wire.items() if value is not None}
+
+
+class ToolCallPositions:
+    """Gives every fragment of a tool call the position of its call, which is what LangChain merges by.
+
+    Servers omit `index`, send 0 for every call, or repeat id and name in each fragment.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[Json] = []
+
+    def place(self, raw: Json) -> ToolCallChunk:
+        """Return the fragment with its position, and with the name only when it is new."""
+        function = dict_of(raw.get("function")) or {}
+        index, call_id, name = (
+            raw.get("index"),
+            text_of(raw.get("id")) or None,
+            text_of(function.get("name")) or None,
+        )
+        position = self._position(index, call_id, name)
+        call = self._calls[position]
+        chunk = ToolCallChunk(
+            name=None if name is None or call["name"] == name else name,
+            args=arguments_of(function.get("arguments")),
+            id=call_id,
+            index=position,
+            type="tool_call_chunk",
+        )
+        call["id"] = call["id"] or call_id
+        call["name"] = call["name"] or name
+        return chunk
+
+    def _position(self, index: object, call_id: str | None, name: str | None) -> int:
+        for position in range(len(self._calls) - 1, -1, -1):
+            call = self._calls[position]
+            same_index = call["index"] == index
+            same_id = call_id is None or call["id"] is None or call["id"] == call_id
+            if index is None:
+                # Without an index, a fragment that opens a call has a name or an id of its own.
+                opens = name is not None and call_id is None and call["name"] is not None
+                if same_id and not opens:
+                    return position
+                if call_id is None:
+                    break
+            elif same_index and same_id:
+                return position
+        self._calls.append({"index": index, "id": None, "name": None})
+        return len(self._calls) - 1

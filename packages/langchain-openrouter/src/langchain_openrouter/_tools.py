@@ -1,0 +1,142 @@
+"""Tools, tool choices and JSON Schemas in the forms that the API takes; pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+
+from langchain_openrouter.errors import ConfigurationError
+
+Json: TypeAlias = dict[str, Any]
+ToolLike: TypeAlias = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+
+NAME_LIMIT: Final = 64
+"""Characters in the name of a tool or of a response schema (API digest 1.4, 1.5)."""
+
+_CHOICES: Final[Mapping[str, str]] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "required",
+    "any": "required",
+}
+
+
+def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
+    """Return a tool for the request.
+
+    Args:
+        tool: A Pydantic class, TypedDict, function, LangChain tool, JSON Schema with a title, or a dict of
+            the API, which travels verbatim: also server tools such as `{"type": "openrouter:web_search"}`.
+        strict: True asks for arguments that match the schema exactly, and closes the schema for that;
+            None sends nothing.
+    """
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", tool) if isinstance(tool, Mapping) else {}
+    verbatim = given.get("type", "object") != "object"
+    wire: Json = dict(given) if verbatim else convert_to_openai_tool(cast("Any", tool))
+    function = wire.get("function")
+    if strict is None or not isinstance(function, dict):
+        return wire
+    closed: Json = {**cast("Json", function), "strict": strict}
+    if strict and isinstance(closed.get("parameters"), dict):
+        closed["parameters"] = close_schema(closed["parameters"])
+    return {**wire, "function": closed}
+
+
+def to_wire_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[Json]:
+    """Return every tool for the request; see `to_wire_tool`."""
+    return [to_wire_tool(tool, strict=strict) for tool in tools]
+
+
+def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
+    """Return `tool_choice` for the request.
+
+    Args:
+        choice: "auto", "none", "required" or "any" (the same), True for the only tool there is,
+            the name of a tool, or a dict that travels verbatim.
+        tools: The tools of the request, to check names against.
+
+    Raises:
+        ConfigurationError: The choice names no tool of the request, or True leaves a choice open.
+    """
+    names = [name for tool in tools if (name := _name_of(tool))]
+    if choice is True:
+        if len(tools) != 1:
+            raise ConfigurationError(f"tool_choice=True needs exactly one tool, not {len(tools)}")
+        return _function_choice(names[0]) if names else {"type": tools[0]["type"]}
+    if choice is False:
+        return "none"
+    if not isinstance(choice, str):
+        return choice
+    if choice in names:
+        return _function_choice(choice)
+    if choice in _CHOICES:
+        return _CHOICES[choice]
+    if any(tool.get("type") == choice for tool in tools):
+        return {"type": choice}
+    raise ConfigurationError(f"tool_choice {choice!r} names none of the tools: {', '.join(names) or 'none'}")
+
+
+def _function_choice(name: str) -> Json:
+    return {"type": "function", "function": {"name": name}}
+
+
+def _name_of(tool: Json) -> str | None:
+    function = tool.get("function")
+    return cast("Json", function).get("name") if isinstance(function, dict) else None
+
+
+def to_response_format(schema: ToolLike, *, strict: bool | None = None) -> Json:
+    """Return the `response_format` that makes an answer match a schema.
+
+    Args:
+        schema: A Pydantic class, TypedDict, JSON Schema, or `{"name": ..., "schema": ...}` as on the wire.
+        strict: As for `to_wire_tool`.
+    """
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
+    if "name" in given and isinstance(given.get("schema"), Mapping):
+        wire: Json = dict(given)
+    else:
+        found = convert_to_json_schema(cast("Any", schema))
+        # The name must be a plain word; titles of dictionary schemas are free text.
+        title = str(found.get("title") or "answer")
+        name = "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in title)[:NAME_LIMIT]
+        wire = {"name": name}
+        if description := found.get("description"):
+            wire["description"] = description
+        wire["schema"] = {k: v for k, v in found.items() if k not in {"title", "description"}}
+    if strict is not None:
+        wire["strict"] = strict
+        if strict:
+            wire["schema"] = close_schema(wire["schema"])
+    return {"type": "json_schema", "json_schema": wire}
+
+
+def close_schema(schema: Any) -> Any:
+    """Return a copy of a JSON Schema in which every object requires all its properties and takes no others.
+
+    Definitions, items and alternatives are closed too. Defaults go, because a required property has none.
+    An object that lists no properties stays open: closed, it could only be empty.
+    """
+    if isinstance(schema, list):
+        return [close_schema(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    source = cast("Json", schema)
+    closed: Json = {}
+    for key, value in source.items():
+        if key in {"properties", "$defs", "definitions"} and isinstance(value, dict):
+            closed[key] = {name: close_schema(inner) for name, inner in cast("Json", value).items()}
+        elif key in _WITH_SCHEMAS:
+            closed[key] = close_schema(value)
+        elif key != "default":
+            closed[key] = value
+    if isinstance(source.get("properties"), dict):
+        closed["additionalProperties"] = False
+        closed["required"] = list(source["properties"])
+    return closed
+
+
+_WITH_SCHEMAS: Final = frozenset(
+    {"items", "prefixItems", "anyOf", "oneOf", "allOf", "not", "if", "then", "else", "additionalProperties"}
+)

@@ -1,0 +1,444 @@
+"""`ChatOpenRouter`: the fields users set, and thin methods over the pure modules and the HTTP drivers."""
+
+import copy
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils import from_env, secret_from_env
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation, field_validator, model_validator
+from typing_extensions import override
+
+from langchain_openrouter import _blocks, _http
+from langchain_openrouter._request import (
+    DEFAULT_BASE_URL,
+    WireRequest,
+    build_body,
+    build_headers,
+    completions_url,
+    encode_body,
+    is_loopback,
+)
+from langchain_openrouter._retry import RetryPolicy
+from langchain_openrouter._structured import structure_output
+from langchain_openrouter._tools import to_wire_choice, to_wire_tools
+from langchain_openrouter.errors import ConfigurationError
+from langchain_openrouter.settings import Plugin, Provider, Reasoning, Trace
+
+__all__ = ["ChatOpenRouter"]
+
+_blocks.register()
+
+Number: TypeAlias = int | float
+"""An integer stays one on its way to the body: pydantic turns a plain `float` field's 0 into 0.0."""
+
+LONGEST_PLAUSIBLE_TIMEOUT_S: Final = 3600.0
+"""A longer `timeout` is taken for milliseconds by mistake, and warned about."""
+
+
+class ChatOpenRouter(BaseChatModel):
+    """Chat model for OpenRouter and for gateways that speak its API.
+
+    Every field that describes the request can be given to the constructor, to one call
+    (`model.invoke("...", temperature=0)`) or with `bind`; what is not set is not sent. Fields of the API that
+    are not listed here travel through `model_kwargs`, `extra_body` or the arguments of a call.
+
+        from langchain_openrouter import ChatOpenRouter
+
+        model = ChatOpenRouter(model="anthropic/claude-sonnet-4.5", temperature=0)
+        model.invoke("What is the capital of France?").content
+
+    Raises:
+        ConfigurationError: No API key (and the server is not on this machine), or a value cannot work.
+        pydantic.ValidationError: An argument has the wrong type.
+    """
+
+    model_name: str = Field(alias="model")
+    """Model to ask, `author/slug[:variant]`."""
+
+    openrouter_api_key: SecretStr | None = Field(
+        default_factory=secret_from_env("OPENROUTER_API_KEY", default=None), alias="api_key"
+    )
+    """API key; from `OPENROUTER_API_KEY` when not given. A server on this machine needs none."""
+
+    openrouter_api_base: str | None = Field(
+        default_factory=from_env("OPENROUTER_API_BASE", default=None), alias="base_url"
+    )
+    """Base URL of the API; from `OPENROUTER_API_BASE`, else `https://openrouter.ai/api/v1`."""
+
+    app_url: str | None = Field(default_factory=from_env("OPENROUTER_APP_URL", default=None))
+    """Address of your application, sent as `HTTP-Referer`; from `OPENROUTER_APP_URL`."""
+
+    app_title: str | None = Field(default_factory=from_env("OPENROUTER_APP_TITLE", default=None))
+    """Name of your application, sent as `X-Title`; from `OPENROUTER_APP_TITLE`."""
+
+    app_categories: list[str] | None = None
+    """Categories of your application, sent as `X-OpenRouter-Categories`; from
+    `OPENROUTER_APP_CATEGORIES`, separated by commas."""
+
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Headers of every request; they win over the ones above, whatever their case."""
+
+    request_timeout: SkipValidation[Any] = Field(default=None, alias="timeout")
+    """Seconds of silence after which a request fails: a number, a (connect, read, write, pool) tuple or a
+    `httpx2.Timeout`. The default is 10 seconds to connect and 600 seconds between two bytes, so a slow answer
+    that keeps the connection alive is never cut. Not milliseconds, as in the other package of this name."""
+
+    max_retries: int = Field(default=2, ge=0)
+    """Further tries after a failed one, with growing waits: connection failures and statuses 408, 429, 500,
+    502, 503, 504, 524 and 529, before anything of the answer was handed on. A `Retry-After` is honoured up
+    to 60 seconds."""
+
+    http_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
+    """A `httpx2.Client` to use instead of the shared one, with its own proxies, certificates and limits."""
+
+    http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
+    """A `httpx2.AsyncClient` for the asynchronous methods; it belongs to one event loop."""
+
+    temperature: Number | None = None
+    max_tokens: int | None = None
+    """Upper bound of the answer in tokens. The API prefers `max_completion_tokens`."""
+    max_completion_tokens: int | None = None
+    top_p: Number | None = None
+    top_k: int | None = None
+    min_p: Number | None = None
+    top_a: Number | None = None
+    frequency_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    repetition_penalty: Number | None = None
+    seed: int | None = None
+    stop: list[str] | str | None = Field(default=None, alias="stop_sequences")
+    n: int | None = Field(default=None, ge=1)
+    """Answers per call (`generate` shows them all); more than one cannot be streamed."""
+    logit_bias: dict[str, Number] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    response_format: SkipValidation[dict[str, Any]] | None = None
+    parallel_tool_calls: bool | None = None
+
+    reasoning: SkipValidation[Reasoning] | None = None
+    """How much the model may think and what of it is returned, such as `{"effort": "high"}`."""
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+
+    modalities: list[str] | None = None
+    image_config: SkipValidation[dict[str, Any]] | None = None
+    audio: SkipValidation[dict[str, Any]] | None = None
+    prediction: SkipValidation[dict[str, Any]] | None = None
+    plugins: SkipValidation[list[Plugin]] | None = None
+    transforms: list[str] | None = None
+    web_search_options: SkipValidation[dict[str, Any]] | None = None
+
+    openrouter_provider: SkipValidation[Provider] | None = None
+    """Which providers may serve the request and in which order; `provider` on the wire, sent verbatim."""
+    models: list[str] | None = None
+    """Models to fall back to, in order."""
+    route: str | None = None
+    service_tier: str | None = None
+    cache_control: SkipValidation[dict[str, Any]] | None = None
+
+    user: str | None = None
+    session_id: str | None = Field(default_factory=from_env("OPENROUTER_SESSION_ID", default=None), max_length=256)
+    """Groups requests of one workflow, at most 256 characters; from `OPENROUTER_SESSION_ID`, "" is unset."""
+    trace: SkipValidation[Trace] | None = None
+    """Annotations of the request for observability destinations."""
+
+    streaming: bool = False
+    """Whether `invoke` streams as well, so that callbacks see tokens as they arrive."""
+    stream_usage: bool | None = None
+    """OpenRouter reports usage in every stream. True asks other servers for it (`stream_options`);
+    False leaves `usage_metadata` out of streams."""
+
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request body; unknown constructor arguments end up here, with a warning."""
+    extra_body: SkipValidation[dict[str, Any]] | None = None
+    """Fields that are laid over the finished request body. The API's `metadata` goes here: LangChain uses
+    that name for its own."""
+
+    model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True, protected_namespaces=())
+
+    if not TYPE_CHECKING:  # the fields above are the signature that type checkers show
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # Not in a validator: pydantic would turn the error into one of its own.
+            self._check()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_unknown_arguments(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = cast("dict[str, Any]", values)
+        known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values() if field.alias)}
+        unknown = sorted(given.keys() - known)
+        if not unknown:
+            return given
+        moved: dict[str, Any] = {**(given.get("model_kwargs") or {})}
+        for name in unknown:
+            if name in moved:
+                raise ValueError(f"{name} is given twice: as an argument and in model_kwargs")
+            moved[name] = given[name]
+        warnings.warn(
+            f"{', '.join(unknown)}: no argument of {cls.__name__}; sent to the API as part of model_kwargs",
+            stacklevel=4,
+        )
+        return {**{k: v for k, v in given.items() if k not in unknown}, "model_kwargs": moved}
+
+    @field_validator("app_categories", mode="before")
+    @classmethod
+    def _split_categories(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fill_from_environment(self) -> Self:
+        if self.app_categories is None:
+            listed = from_env("OPENROUTER_APP_CATEGORIES", default=None)()
+            self.app_categories = [part.strip() for part in listed.split(",")] if listed else None
+        self.session_id = self.session_id or None
+        self._add_version("langchain-openrouter", _version())
+        return self
+
+    def _check(self) -> None:
+        completions_url(self._base_url)
+        if self._api_key is None and not is_loopback(self._base_url):
+            raise ConfigurationError(
+                "no API key: set the environment variable OPENROUTER_API_KEY or pass api_key=... "
+                "(keys are made at https://openrouter.ai/settings/keys)"
+            )
+        if self.streaming and (self.n or 1) > 1:
+            raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
+        timeout = self.request_timeout
+        if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
+            warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=4)
+
+    # -- what LangChain asks of a model ------------------------------------------------------------------
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return "openrouter-chat"
+
+    @property
+    def model(self) -> str:
+        """The model id, under the name of the constructor argument."""
+        return self.model_name
+
+    @property
+    @override
+    def lc_secrets(self) -> dict[str, str]:
+        return {"openrouter_api_key": "OPENROUTER_API_KEY"}
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "model": self.model_name,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "top_p": self.top_p,
+            "streaming": self.streaming,
+            "reasoning": self.reasoning,
+            "openrouter_provider": self.openrouter_provider,
+            "route": self.route,
+            "model_kwargs": self.model_kwargs,
+        }
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "openrouter"
+        params["ls_model_name"] = kwargs.get("model") or kwargs.get("model_name") or self.model_name
+        limit = kwargs.get("max_completion_tokens", self.max_completion_tokens)
+        if limit is not None:
+            params.setdefault("ls_max_tokens", limit)
+        if (stop := stop or _list_of(self.stop)) is not None:
+            params["ls_stop"] = stop
+        return params
+
+    @override
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the user's HTTP clients behind: sockets cannot be pickled, the copy uses the shared ones."""
+        state = super().__getstate__()
+        attributes = {**state["__dict__"], "http_client": None, "http_async_client": None}
+        return {**state, "__dict__": attributes}
+
+    @override
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy everything but the user's HTTP clients, which the copy shares."""
+        memo = {} if memo is None else memo
+        for client in (self.http_client, self.http_async_client):
+            memo[id(client)] = client
+        return super().__deepcopy__(memo)
+
+    # -- calls -------------------------------------------------------------------------------------------
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._request(messages, stop, kwargs, stream=False)
+        return _http.complete(request, self._policy(kwargs), self.http_client)
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._request(messages, stop, kwargs, stream=False)
+        return await _http.acomplete(request, self._policy(kwargs), self.http_async_client)
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        request = self._request(messages, stop, kwargs, stream=True)
+        policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
+        for chunk in _http.stream(request, policy, self.http_client, with_usage=with_usage):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        request = self._request(messages, stop, kwargs, stream=True)
+        policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
+        async for chunk in _http.astream(request, policy, self.http_async_client, with_usage=with_usage):
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    @property
+    def _base_url(self) -> str:
+        return self.openrouter_api_base or DEFAULT_BASE_URL
+
+    @property
+    def _api_key(self) -> str | None:
+        key = self.openrouter_api_key
+        return (key.get_secret_value().strip() or None) if key else None
+
+    def _policy(self, call: Mapping[str, Any]) -> RetryPolicy:
+        return RetryPolicy(max_retries=call.get("max_retries", self.max_retries))
+
+    def _wants_usage(self, call: Mapping[str, Any]) -> bool:
+        return call.get("stream_usage", self.stream_usage) is not False
+
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, call: Mapping[str, Any], *, stream: bool
+    ) -> WireRequest:
+        body = build_body(self.__dict__, messages, stop=stop, call=call, stream=stream)
+        if stream and body.get("n", 1) != 1:
+            raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
+        api_key = self._api_key
+        headers = build_headers(
+            api_key=api_key,
+            user_agent=f"langchain-openrouter/{_version()}",
+            app={
+                "http-referer": self.app_url,
+                "x-title": self.app_title,
+                "x-openrouter-categories": ",".join(self.app_categories or ()),
+            },
+            user_headers=(self.default_headers or {}, call.get("extra_headers") or {}),
+            stream=stream,
+        )
+        return WireRequest(
+            url=completions_url(self._base_url),
+            headers=headers,
+            body=encode_body(body),
+            timeout=call.get("timeout", call.get("request_timeout", self.request_timeout)),
+            secret=api_key,
+        )
+
+    # -- tools and structured output ---------------------------------------------------------------------
+
+    @override
+    def bind_tools(  # pyright: ignore[reportIncompatibleMethodOverride] - more forms of a choice than the base
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | Any],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return this model with tools bound to it.
+
+        Args:
+            tools: Pydantic classes, TypedDicts, functions, LangChain tools, or dicts of the API, which travel
+                verbatim, also server tools such as `{"type": "openrouter:web_search"}`.
+            tool_choice: "auto", "none", "required" or "any", True for the only tool, a name, or a dict.
+            strict: True asks for arguments that match the schema exactly.
+            kwargs: Further arguments of the calls, such as `parallel_tool_calls=False`.
+
+        Raises:
+            ConfigurationError: `tool_choice` names none of the tools.
+        """
+        wire = to_wire_tools(tools, strict=strict)
+        if tool_choice is not None:
+            kwargs["tool_choice"] = to_wire_choice(tool_choice, wire)
+        return self.bind(tools=wire, **kwargs)
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Return this model with answers parsed into a schema.
+
+        Args:
+            schema: A Pydantic class (answers are its instances), a TypedDict or a JSON Schema (answers are
+                dicts). None is possible with "json_mode" only.
+            method: "function_calling" makes the model call a tool, "json_schema" constrains its text,
+                "json_mode" asks for any JSON object; describe the keys in the prompt then.
+            include_raw: True returns `{"raw", "parsed", "parsing_error"}` and raises no parsing error.
+            strict: True asks for an exact match; not possible with "json_mode".
+            kwargs: Further arguments of the calls.
+
+        Raises:
+            ConfigurationError: The arguments do not go together.
+        """
+        return structure_output(self, schema, method=method, include_raw=include_raw, strict=strict, call=kwargs)
+
+
+def _list_of(stop: list[str] | str | None) -> list[str] | None:
+    return [stop] if isinstance(stop, str) else copy.copy(stop)
+
+
+@cache
+def _version() -> str:
+    return version("langchain-openrouter")

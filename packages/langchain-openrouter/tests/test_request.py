@@ -1,0 +1,227 @@
+"""Requests: what the user set travels verbatim, and nothing else does."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from langchain_core.runnables import ConfigurableField
+from scripted_server import ScriptedServer, event, sse_reply
+
+from langchain_openrouter import ChatOpenRouter, ConfigurationError
+from langchain_openrouter._request import SETTINGS, build_headers, completions_url, is_loopback
+from langchain_openrouter.chat_models import ChatOpenRouter as Model
+
+Json = dict[str, Any]
+
+VALUES: Json = {
+    "models": ["a/b", "c/d"],
+    "route": "fallback",
+    "temperature": 0.5,
+    "max_tokens": 7,
+    "max_completion_tokens": 8,
+    "top_p": 0.9,
+    "top_k": 40,
+    "min_p": 0.1,
+    "top_a": 0.2,
+    "frequency_penalty": -0.5,
+    "presence_penalty": 0.5,
+    "repetition_penalty": 1.1,
+    "seed": 42,
+    "stop": ["END"],
+    "n": 2,
+    "logit_bias": {"50256": -100},
+    "logprobs": False,
+    "top_logprobs": 0,
+    "response_format": {"type": "json_object"},
+    "parallel_tool_calls": False,
+    "reasoning": {"effort": "high", "max_tokens": 100, "exclude": False, "enabled": True, "summary": "auto"},
+    "reasoning_effort": "low",
+    "verbosity": "low",
+    "modalities": ["text", "image"],
+    "image_config": {"aspect_ratio": "1:1"},
+    "audio": {"voice": "alloy", "format": "wav"},
+    "prediction": {"type": "content", "content": "x"},
+    "plugins": [{"id": "web", "max_results": 3, "new": None}],
+    "transforms": [],
+    "web_search_options": {"search_context_size": "low"},
+    "service_tier": "flex",
+    "cache_control": {"type": "ephemeral", "ttl": "1h"},
+    "user": "u",
+    "session_id": "s",
+    "trace": {"trace_id": "t", "mine": {"a": [1, None]}},
+}
+PROVIDER = {"order": ["Acme"], "zdr": True, "max_price": {"prompt": 1}, "sort": {"by": "price"}, "new": None}
+BARE = {"model": "acme/one", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def sent(server: ScriptedServer, call: Json | None = None, **settings: Any) -> Json:
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, **settings)
+    model.invoke("hi", **(call or {}))
+    return server.seen[-1].body
+
+
+def test_every_setting_has_a_value_here() -> None:
+    assert set(VALUES) == set(SETTINGS)
+    assert set(SETTINGS) < set(Model.model_fields)
+
+
+def test_nothing_is_sent_that_was_not_set(server: ScriptedServer) -> None:
+    assert sent(server) == BARE
+    assert "http-referer" not in server.seen[0].headers
+    assert "x-title" not in server.seen[0].headers
+    assert "authorization" not in server.seen[0].headers
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_setting_travels_verbatim(server: ScriptedServer, name: str) -> None:
+    """From the constructor, from a call, and from `bind`."""
+    expected = {**BARE, name: VALUES[name]}
+    assert sent(server, **{name: VALUES[name]}) == expected
+    assert sent(server, {name: VALUES[name]}) == expected
+    ChatOpenRouter(model="acme/one", base_url=server.url).bind(**{name: VALUES[name]}).invoke("hi")
+    assert server.seen[-1].body == expected
+
+
+def test_provider_preferences(server: ScriptedServer) -> None:
+    expected = {**BARE, "provider": PROVIDER}
+    assert sent(server, openrouter_provider=PROVIDER) == expected
+    assert sent(server, {"openrouter_provider": PROVIDER}) == expected
+    assert sent(server, {"provider": PROVIDER}) == expected
+
+
+def test_a_call_overrides_and_none_takes_out(server: ScriptedServer) -> None:
+    assert sent(server, {"temperature": 1, "model": "b/c"}, temperature=0, seed=1) == {
+        **BARE,
+        "model": "b/c",
+        "temperature": 1,
+        "seed": 1,
+    }
+    assert sent(server, {"temperature": None}, temperature=0) == BARE
+
+
+def test_integers_stay_integers(server: ScriptedServer) -> None:
+    """`temperature=0` must not become 0.0: the body is what the user wrote."""
+    assert json.dumps(sent(server, temperature=0)["temperature"]) == "0"
+
+
+def test_unknown_fields_pass_through(server: ScriptedServer) -> None:
+    assert sent(server, {"not_invented_yet": {"a": None}}) == {**BARE, "not_invented_yet": {"a": None}}
+    assert sent(server, model_kwargs={"preset": "p"}) == {**BARE, "preset": "p"}
+    assert sent(server, extra_body={"metadata": {"k": "v"}}) == {**BARE, "metadata": {"k": "v"}}
+    assert sent(server, {"extra_body": {"seed": 2}}, seed=1) == {**BARE, "seed": 2}
+
+
+def test_unknown_constructor_arguments_are_sent_with_a_warning(server: ScriptedServer) -> None:
+    with pytest.warns(UserWarning, match="preset"):
+        body = sent(server, preset="p")
+    assert body == {**BARE, "preset": "p"}
+
+
+def test_stop_of_langchain_wins(server: ScriptedServer) -> None:
+    assert sent(server, {"stop": ["A"]}, stop_sequences=["B"])["stop"] == ["A"]
+    assert sent(server, stop="B")["stop"] == "B"
+
+
+def test_configurable_fields(server: ScriptedServer) -> None:
+    model = ChatOpenRouter(model="acme/one", base_url=server.url).configurable_fields(
+        session_id=ConfigurableField(id="session")
+    )
+    model.invoke("hi", config={"configurable": {"session": "s1"}})
+    assert server.seen[-1].body == {**BARE, "session_id": "s1"}
+
+
+@pytest.mark.parametrize(("flag", "options"), [(None, None), (False, None), (True, {"include_usage": True})])
+def test_stream_usage(server: ScriptedServer, flag: bool | None, options: Json | None) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    server.answer(sse_reply(event({"content": "a"}, "stop", usage=usage)))
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, stream_usage=flag)
+    chunks = list(model.stream("hi"))
+    assert server.seen[-1].body.get("stream_options") == options
+    assert (chunks[-1].usage_metadata is None) == (flag is False)
+
+
+def test_several_answers_cannot_be_streamed(server: ScriptedServer) -> None:
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, n=2)
+    with pytest.raises(ConfigurationError, match="n must be 1"):
+        list(model.stream("hi"))
+    with pytest.raises(ConfigurationError, match="n must be 1"):
+        ChatOpenRouter(model="acme/one", base_url=server.url, n=2, streaming=True)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("value", [object(), {1, object()}, "\ud800"])
+def test_what_is_not_json_is_refused(server: ScriptedServer, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="JSON"):
+        sent(server, {"seed": value})
+
+
+class TestHeaders:
+    """Attribution and the headers of the user."""
+
+    def test_attribution(self, server: ScriptedServer) -> None:
+        """Titles may hold any character: they travel as UTF-8."""
+        sent(server, app_url="https://my.app", app_title="Mein Café", app_categories=["cli-agent", "game"])
+        headers = server.seen[-1].headers
+        assert headers["http-referer"] == "https://my.app"
+        assert headers["x-title"] == "Mein Café"
+        assert headers["x-openrouter-categories"] == "cli-agent,game"
+
+    def test_headers_of_the_user_win_whatever_their_case(self, server: ScriptedServer) -> None:
+        """Of the call over those of the model over ours; never two of one name."""
+        mine = {"x-TITLE": "mine", "Authorization": "Bearer other", "User-Agent": "me/1"}
+        sent(server, {"extra_headers": {"X-Title": "call"}}, app_title="app", default_headers=mine, api_key="k")
+        headers = server.seen[-1].headers
+        assert (headers["x-title"], headers["authorization"], headers["user-agent"]) == (
+            "call",
+            "Bearer other",
+            "me/1",
+        )
+
+    def test_a_stream_asks_not_to_be_compressed(self) -> None:
+        """A compressor would hold text back."""
+        common: Json = {"api_key": None, "user_agent": "a", "app": {}}
+        assert (b"accept-encoding", b"identity") in build_headers(**common, stream=True)
+        assert (b"accept-encoding", b"identity") not in build_headers(**common, stream=False)
+
+    def test_a_line_break_is_refused_without_showing_the_value(self) -> None:
+        """A key pasted with a line break inside must not end up in a traceback."""
+        with pytest.raises(ConfigurationError) as caught:
+            build_headers(api_key="se\ncret", user_agent="a", app={}, stream=False)
+        assert "authorization" in str(caught.value)
+        assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("base", ["https://a/api/v1", "https://a/api/v1/"])
+def test_address(base: str) -> None:
+    assert completions_url(base) == "https://a/api/v1/chat/completions"
+
+
+@pytest.mark.parametrize("base", ["openrouter.ai/api/v1", "ftp://a", "", "/api"])
+def test_addresses_that_cannot_work(base: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        completions_url(base)
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("http://127.0.0.1:8787/api/v1", True),
+        ("http://127.9.9.9/", True),
+        ("http://localhost:1/", True),
+        ("http://[::1]:8787/v1", True),
+        ("https://openrouter.ai/api/v1", False),
+        ("http://10.0.0.1/", False),
+        ("http://localhost.example.org/", False),
+        ("http://127.0.0.1.example.org/", False),
+    ],
+)
+def test_loopback(base: str, expected: bool) -> None:
+    assert is_loopback(base) is expected
+
+
+def test_async_requests_are_the_same(server: ScriptedServer) -> None:
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, temperature=0)
+    model.invoke("hi", seed=1)
+    asyncio.run(model.ainvoke("hi", seed=1))
+    assert server.seen[0].body == server.seen[1].body

@@ -1,0 +1,187 @@
+"""What callers see when providers misbehave, and what providers see when callers leave."""
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from fakes.gateway import Gateway, chat_body, chunks_of, provider_config, running_gateway, text_of
+from fakes.provider import TEXT, USAGE, FakeProvider
+
+
+def test_a_json_answer_has_openrouters_shape(gateway: Gateway, provider: FakeProvider) -> None:
+    """Id, provider, native finish reason, usage with exact cost; unknown fields of the provider are kept."""
+    response = gateway.post("fake/answer", temperature=0.5, vendor_option=[1, 2])
+    body = response.json()
+    assert response.status_code == 200
+    assert response.headers["x-generation-id"] == body["id"]
+    assert (body["model"], body["provider"], body["object"]) == ("fake/answer", "First", "chat.completion")
+    choice = body["choices"][0]
+    assert choice["message"]["content"] == TEXT
+    assert (choice["finish_reason"], choice["native_finish_reason"]) == ("stop", "stop")
+    assert choice["vendor_field"] == {"kept": True}
+    assert "tool_calls" not in choice["message"]
+    assert USAGE.items() <= body["usage"].items()
+    assert pytest.approx(body["usage"]["cost"], abs=1e-12) == 11 * 0.000003 + 7 * 0.000015
+    sent = provider.requests[-1]
+    assert (sent["model"], sent["temperature"], sent["vendor_option"]) == ("answer", 0.5, [1, 2])
+    assert provider.headers[-1]["authorization"] == "Bearer sk-first"
+
+
+def test_a_stream_has_one_usage_chunk_and_the_end_mark(gateway: Gateway) -> None:
+    """Every chunk carries id, model and provider; usage comes once, alone, last."""
+    chunks, _ = gateway.stream("fake/answer")
+    assert text_of(chunks) == TEXT
+    assert {("fake/answer", "First", chunks[0]["id"])} == {(c["model"], c["provider"], c["id"]) for c in chunks}
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert [chunks[-1]] == [chunk for chunk in chunks if "usage" in chunk]
+    assert chunks[-1]["choices"] == []
+    (record,) = gateway.generations(1)
+    assert (chunks[0]["id"], "finished", 11, 7) == (
+        record["id"],
+        record["ending"],
+        record["usage"]["prompt_tokens"],
+        record["usage"]["completion_tokens"],
+    )
+
+
+def test_silence_is_filled_with_comments(gateway: Gateway) -> None:
+    """A stream whose provider thinks for long is opened with comments, then answered as ever."""
+    chunks, raw = gateway.stream("fake/slow-first-1.5")
+    assert raw.startswith(": OPENROUTER PROCESSING\n\n")
+    assert text_of(chunks) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "error_type"),
+    [
+        ("fake/status-400", 400, "invalid_request"),
+        ("fake/status-401", 502, "provider_unavailable"),
+        ("fake/status-500", 502, "provider_unavailable"),
+        ("fake/throttled", 429, "rate_limit_exceeded"),
+        ("fake/garbage", 502, "provider_unavailable"),
+        ("fake/cut-at-once", 502, "provider_unavailable"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_before_output_is_a_status(
+    gateway: Gateway, model: str, status: int, error_type: str, *, stream: bool
+) -> None:
+    """With one endpoint its own error is told, in OpenRouter's shape, also to a caller who wanted a stream."""
+    response = gateway.post(model, stream=stream)
+    error = response.json()["error"]
+    assert (status, status, error_type) == (response.status_code, error["code"], error["metadata"]["error_type"])
+    assert error["metadata"]["provider_name"] == "First"
+    (record,) = gateway.generations(1)
+    assert ("failed", status) == (record["ending"], record["status"])
+
+
+def test_a_providers_retry_hint_reaches_the_caller(gateway: Gateway) -> None:
+    """`Retry-After` travels on."""
+    assert gateway.post("fake/throttled").headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("model", ["fake/cut", "fake/error-chunk"])
+def test_a_stream_that_breaks_says_so(gateway: Gateway, model: str) -> None:
+    """After output the error is an event with an integer code; the text so far has arrived; it is not a success."""
+    chunks, _ = gateway.stream(model)
+    assert text_of(chunks) == "Hello, "
+    assert (chunks[-1]["choices"][0]["finish_reason"], chunks[-1]["error"]["code"]) == ("error", 502)
+    (record,) = gateway.generations(1)
+    assert (record["ending"], record["finish_reason"]) == ("failed", "error")
+    assert record["usage"]["estimated"]
+    assert record["usage"]["completion_tokens"] > 0
+
+
+def test_missing_token_counts_are_estimated(gateway: Gateway) -> None:
+    """A provider that counts nothing still gives a usage chunk, marked as an estimate in the record."""
+    chunks, _ = gateway.stream("fake/no-usage")
+    assert chunks[-1]["usage"]["completion_tokens"] > 0
+    assert gateway.generations(1)[0]["usage"]["estimated"]
+
+
+_FAULTS = ("status:500", "throttled", "garbage", "cut-at-once")
+
+
+@pytest.mark.parametrize(
+    ("fault", "stream"), [*((fault, stream) for fault in _FAULTS for stream in (False, True)), ("error-first", True)]
+)
+def test_failures_before_output_move_on_to_the_next_endpoint(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider, fault: str, *, stream: bool
+) -> None:
+    """The caller gets the second provider's answer, and the record tells of both attempts."""
+    first = provider_config({"first": provider.base_url}, {"fake/model": fault})
+    second = provider_config({"second": second_provider.base_url}, {"fake/model": "answer"})
+    with running_gateway(tmp_path, first + second.partition("enabled = false\n")[2]) as gateway:
+        response = gateway.post("fake/model", stream=stream)
+        body = chunks_of(response.text)[0] if stream else response.json()
+        assert (response.status_code, body["provider"]) == (200, "Second")
+        (record,) = gateway.generations(1)
+        assert [attempt["provider"] for attempt in record["attempts"]] == ["first", "second"]
+        assert record["attempts"][1]["outcome"] == "served"
+
+
+def test_a_request_that_is_wrong_is_not_sent_elsewhere(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
+) -> None:
+    """A 400 is the caller's own."""
+    urls = {"first": provider.base_url, "second": second_provider.base_url}
+    with running_gateway(tmp_path, provider_config(urls, {"fake/model": "status:400"})) as gateway:
+        assert gateway.post("fake/model").status_code == 400
+        assert (len(provider.requests), len(second_provider.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("behaviour", ["endless", "hang"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_who_hangs_up_ends_the_providers_work(
+    gateway: Gateway, provider: FakeProvider, behaviour: str, *, stream: bool
+) -> None:
+    """Streaming or not: the upstream connection closes at once and the generation is recorded as cancelled."""
+    if behaviour == "endless" and not stream:
+        behaviour = "slow-first-1.5"
+    model = f"fake/{behaviour}"
+    with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=10) as caller:
+        request = httpx2.Request("POST", f"{gateway.base_url}/chat/completions", json=chat_body(model, stream=stream))
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        caller.sendall(f"POST /api/v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+        assert provider.arrived.acquire(timeout=10)
+        if behaviour == "endless":
+            assert caller.recv(100).startswith(b"HTTP/1.1 200")
+    assert provider.hung_up.acquire(timeout=1), "the provider was left to run on"
+    (record,) = gateway.generations(1)
+    assert record["ending"] == "cancelled"
+
+
+def test_sigterm_lets_running_answers_end(gateway: Gateway) -> None:
+    """No new connection is taken, the stream that runs is completed, the process exits cleanly, nothing is lost."""
+    answers: list[str] = []
+    caller = threading.Thread(target=lambda: answers.append(gateway.stream("fake/paced-10")[1]))
+    caller.start()
+    time.sleep(0.4)
+    gateway.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{gateway.root}/healthz", timeout=2)
+    caller.join(20)
+    assert gateway.process.wait(20) == 0
+    assert "9 " in text_of(chunks_of(answers[0]))
+    assert [record["ending"] for record in gateway.generations(1)] == ["finished"]
+
+
+def test_an_answer_that_outlasts_the_drain_time_is_told_so(gateway: Gateway) -> None:
+    """The gateway does not wait for ever: the stream ends with an error event, and the record is written."""
+    answers: list[str] = []
+    caller = threading.Thread(target=lambda: answers.append(gateway.stream("fake/endless")[1]))
+    caller.start()
+    time.sleep(0.4)
+    began = time.monotonic()
+    assert gateway.stop() == 0
+    assert time.monotonic() - began < 10
+    caller.join(20)
+    last = chunks_of(answers[0])[-1]
+    assert "shutting down" in last["error"]["message"]
+    assert [record["ending"] for record in gateway.generations(1)] == ["cancelled"]

@@ -1,0 +1,1 @@
+"""Peers that tests run against: real servers that misbehave on demand."""
