@@ -36,6 +36,8 @@ class Gateway:
             [hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes
         )
         self._local = _local_model(settings)
+        if self._local is not None:
+            self._local.check()
         self._services: Services | None = None
         self.edge = Edge(
             services=self.services,

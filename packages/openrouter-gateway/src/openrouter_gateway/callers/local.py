@@ -144,18 +144,22 @@ class LocalModel:
         """The child's process id while there is one."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> None:
-        """Begin to start the child, without waiting for it: `address` does.
-
-        Raises:
-            ConfigError: it cannot ever start: `xllamacpp` or the model file is missing.
-        """
-        if self._supervisor is not None:
-            return
+    def check(self) -> None:
+        """Raise `ConfigError` if the child could never start: `xllamacpp` or the model file is missing."""
         if importlib.util.find_spec("xllamacpp") is None:
             raise ConfigError(f"The embedded model needs xllamacpp. {_REMEDY}")
         if not self._settings.model_path.is_file():
             raise ConfigError(f"There is no model file {self._settings.model_path}. {_REMEDY}")
+
+    async def start(self) -> None:
+        """Begin to start the child, without waiting for it: `address` does.
+
+        Raises:
+            ConfigError: see `check`.
+        """
+        if self._supervisor is not None:
+            return
+        self.check()
         self._enter("starting")
         self._supervisor = asyncio.create_task(self._supervise(), name="embedded model")
 

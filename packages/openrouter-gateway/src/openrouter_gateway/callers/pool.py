@@ -17,6 +17,9 @@ from yarl import URL
 from openrouter_gateway.errors import Cut, Garbled, TimedOut, Unavailable, UpstreamError
 
 _EOF_WAIT_S: Final = 1.0
+# Under the 5 s after which common servers (uvicorn, Node.js, llama.cpp) close idle connections: a request that is sent
+# on a connection just being closed fails, and cannot safely be sent again.
+_KEEPALIVE_S: Final = 4.0
 _IDENTITY: Final = {"Accept-Encoding": "identity", "User-Agent": "openrouter-gateway"}
 
 
@@ -71,7 +74,7 @@ class Pool:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s, sock_read=timeouts.idle_s),
             auto_decompress=False,

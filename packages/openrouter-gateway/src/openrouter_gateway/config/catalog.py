@@ -96,6 +96,8 @@ def build_catalog(settings: Settings, keyed: frozenset[str]) -> Catalog:
         for model in provider_settings.models:
             _add_endpoint(listings, _configured_model(model), _configured_endpoint(provider, model))
     if settings.embedded.enabled:
+        if LOCAL in settings.providers:
+            raise ConfigError(f"providers.{LOCAL}: this name is the embedded model's, choose another")
         _add_local(listings, settings)
     listings = {key: listing for key, listing in sorted(listings.items()) if listing.endpoints}
     providers = {e.provider.slug: e.provider for listing in listings.values() for e in listing.endpoints}
@@ -221,12 +223,15 @@ def _add_known_models(listings: dict[str, Listing], enabled: Mapping[str, Provid
     from genai_prices import data
 
     tables = {table.id: table for table in data.providers}
-    names = {row.id: row for row in tables["openrouter"].models if not row.id.endswith(":batch")}
+    # Some rows are kept under a slug without its author, which is no id of a model.
+    rows = tables["openrouter"].models
+    names = {row.id: row for row in rows if "/" in row.id and not row.id.endswith(":batch")}
     if settings.stand_in:
         for key, row in names.items():
             listings[key] = Listing(model=_known_model(key, row), endpoints=())
     for slug, provider_row in enabled.items():
-        provider = _provider_of(slug, provider_row)
+        changes = settings.providers.get(slug)
+        provider = _merge_provider(slug, provider_row, changes) if changes else _provider_of(slug, provider_row)
         for upstream_id, info in _hosted(tables[provider_row.prices], provider_row, names):
             key = upstream_id[0]
             endpoint = Endpoint(

@@ -4,6 +4,7 @@ Environment names are the path of a setting with two underscores between its par
 `OPENROUTER_GATEWAY__SERVER__PORT=9000`. A key that is not known is an error, so that a misspelt one is not lost.
 """
 
+import ipaddress
 import os
 import tomllib
 from decimal import Decimal
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from openrouter_gateway.errors import ConfigError
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """What this machine calls itself."""
 
+_PREFIX = "OPENROUTER_GATEWAY__"
 CONFIG_VARIABLE = "OPENROUTER_GATEWAY_CONFIG"
 """Names the configuration file for processes that the command starts."""
 
@@ -124,9 +126,7 @@ class UpstreamSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="OPENROUTER_GATEWAY__", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
@@ -169,7 +169,11 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the gateway."""
-        return self.server.host.lower() in LOOPBACK_NAMES or self.server.host.startswith("127.")
+        host = self.server.host.lower()
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host in LOOPBACK_NAMES
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -186,8 +190,12 @@ def load_settings(path: Path | None) -> Settings:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    _check_variables()
     try:
         return Settings(**content)
+    except SettingsError as error:
+        # Its cause shows the value, which may be a secret.
+        raise ConfigError(f"the environment: {error}: lists and tables are written as JSON there") from None
     except ValidationError as error:
         where = str(path) if path is not None else "the environment"
         raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
@@ -197,6 +205,15 @@ def settings_from_environment() -> Settings:
     """Load what the command that started this process was told."""
     named = os.environ.get(CONFIG_VARIABLE)
     return load_settings(Path(named) if named else None)
+
+
+def _check_variables() -> None:
+    """Raise `ConfigError` for a variable that no setting has: they would be passed over."""
+    for name in os.environ:
+        if name.upper().startswith(_PREFIX):
+            first = name[len(_PREFIX) :].partition("__")[0].lower()
+            if first not in Settings.model_fields:
+                raise ConfigError(f"the environment: {name}: unknown key")
 
 
 def _explain(error: ValidationError) -> list[str]:

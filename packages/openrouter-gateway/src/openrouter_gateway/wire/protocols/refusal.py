@@ -50,11 +50,11 @@ def parse_openai_error(body: bytes) -> tuple[str, str | None]:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body[:_MAX_MESSAGE].decode("utf-8", "replace").strip(), None
-    error = (cast("dict[str, Any]", value).get("error") or value) if isinstance(value, dict) else value
+    error: object = (cast("dict[str, Any]", value).get("error") or value) if isinstance(value, dict) else value
     if error is None:
         return "", None
     if not isinstance(error, dict):
-        return str(cast("object", error))[:_MAX_MESSAGE], None
+        return str(error)[:_MAX_MESSAGE], None
     fields = cast("dict[str, Any]", error)
     message = fields.get("message") or fields.get("detail") or fields.get("error") or ""
     text = message if isinstance(message, str) else msgspec.json.encode(message).decode()

@@ -149,10 +149,10 @@ def _merge_choice(known: ChoiceStep, more: ChoiceStep) -> None:
         if key in _TEXTS:
             if value is not None:
                 delta[key] = _join_texts(delta.get(key), value)
-        elif key in _LISTS and type(value) is list and type(delta.get(key)) is list:
-            delta[key] = [*delta[key], *value]
         elif key == "tool_calls":
             _merge_tool_calls(delta.setdefault("tool_calls", []), value)
+        elif key in _LISTS and isinstance(value, list) and isinstance(delta.get(key), list):
+            delta[key] = delta[key] + value
         else:
             delta[key] = value
     for key, value in more.items():
