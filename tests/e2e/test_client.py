@@ -1,7 +1,7 @@
 """Both packages together: ChatOpenRouter against the running gateway, with its model and with a faulty provider."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - langgraph's generics
@@ -124,10 +124,9 @@ def test_an_agent_ends(embedded: Gateway) -> None:
         return f"Sunny and 75 degrees in {location}."
 
     model = init_chat_model(f"openrouter:{MODEL}", base_url=embedded.base_url, temperature=0, max_tokens=60)
-    agent: Any = create_agent(model=model, tools=[get_weather])
-    result: dict[str, Any] = agent.invoke(
-        {"messages": [{"role": "user", "content": "What is the weather like in San Francisco?"}]}
-    )
+    agent = cast("Any", create_agent(model=model, tools=[get_weather]))
+    question = {"role": "user", "content": "What is the weather like in San Francisco?"}
+    result: dict[str, Any] = agent.invoke({"messages": [question]})
     kinds = [message.type for message in result["messages"]]
     assert kinds == ["human", "ai", "tool", "ai"]
     assert result["messages"][-1].text

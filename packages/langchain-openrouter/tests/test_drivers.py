@@ -1,7 +1,5 @@
 """The HTTP drivers against a real server: retries, faults, time, cancellation, pools."""
 
-# ruff: noqa: D101, D102 - the names say what is tested
-
 import asyncio
 import gzip
 import os

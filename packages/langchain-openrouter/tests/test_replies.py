@@ -1,7 +1,5 @@
 """Answers of the API as LangChain messages: whole, streamed, and the two being equal."""
 
-# ruff: noqa: D101, D102 - the names say what is tested
-
 import json
 from typing import Any
 

@@ -50,7 +50,9 @@ def parse_openai_error(body: bytes) -> tuple[str, str | None]:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body[:_MAX_MESSAGE].decode("utf-8", "replace").strip(), None
-    error: object = (cast("dict[str, Any]", value).get("error") or value) if isinstance(value, dict) else value
+    error = value
+    if isinstance(value, dict):
+        error = cast("dict[str, object]", value).get("error") or error
     if error is None:
         return "", None
     if not isinstance(error, dict):

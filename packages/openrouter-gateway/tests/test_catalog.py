@@ -1,0 +1,353 @@
+"""The catalogue: built-in rows, the operator's own, and how the routes show them."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from gateway_samples import make_catalog, make_endpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openrouter_gateway.config.catalog import (
+    LOCAL,
+    ProviderRow,
+    build_catalog,
+    load_keys,
+    load_provider_rows,
+    local_endpoint,
+)
+from openrouter_gateway.config.settings import Settings
+from openrouter_gateway.core.catalog import Catalog, DataPolicy, Price
+from openrouter_gateway.edge.catalog import (
+    decimal_text,
+    endpoints_object,
+    model_object,
+    models_object,
+    providers_object,
+)
+from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols.openai import KEEP_GATEWAY_FIELDS
+
+ROWS = load_provider_rows()
+ACME: dict[str, Any] = {
+    "base_url": "http://127.0.0.1:1/v1",
+    "name": "Acme Inc",
+    "models": [
+        {
+            "id": "acme/one",
+            "pricing": {"prompt": "0.000001", "completion": "0.000002", "input_cache_read": "0.0000001"},
+            "context_length": 1000,
+            "max_completion_tokens": 100,
+            "quantization": "fp8",
+            "supported_parameters": ["temperature", "tools"],
+            "input_modalities": ["text", "image"],
+        },
+        {"id": "acme/two:free", "upstream_id": "two", "tag": "acme/turbo"},
+    ],
+}
+NO_EMBEDDED = {"enabled": False}
+
+
+def build(*keyed: str, **settings: Any) -> Catalog:
+    """Return the catalogue of these settings, with keys for these providers."""
+    return build_catalog(Settings.model_validate(settings), frozenset(keyed))
+
+
+class TestRows:
+    """The built-in table."""
+
+    def test_it_loads(self) -> None:
+        """With the providers that the documentation names."""
+        assert {"openai", "anthropic", "mistral", "groq", "openrouter"} <= ROWS.keys()
+
+    @pytest.mark.parametrize(("slug", "row"), ROWS.items(), ids=ROWS)
+    def test_a_row_is_sane(self, slug: str, row: ProviderRow) -> None:
+        """Names, addresses and quirks that exist, over TLS."""
+        from genai_prices import data
+
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug)
+        assert re.fullmatch(r"https://[^/]+(/[^/]+)*", row.base_url)
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]*_API_KEY", row.key_env)
+        assert row.key_env != "OPENROUTER_API_KEY"
+        assert row.prices in {table.id for table in data.providers}
+        assert {*row.quirks} <= {KEEP_GATEWAY_FIELDS}
+        assert row.headquarters is None or re.fullmatch("[A-Z]{2}", row.headquarters)
+        for url in (row.privacy_policy_url, row.terms_of_service_url, row.status_page_url):
+            assert url is None or url.startswith("https://")
+
+    def test_no_two_share_anything_that_must_differ(self) -> None:
+        """Neither a key's variable, nor a name, nor an address."""
+        for column in ("key_env", "name", "base_url"):
+            assert len(ROWS) == len({getattr(row, column).lower() for row in ROWS.values()})
+
+
+class TestKeys:
+    """Where keys come from."""
+
+    def test_the_environment(self) -> None:
+        """A variable of a built-in row; an empty one is none."""
+        environment = {"OPENAI_API_KEY": " k ", "GROQ_API_KEY": "", "UNRELATED": "x"}
+
+        assert load_keys(Settings(), environment) == {"openai": "k"}
+
+    def test_the_settings_win(self) -> None:
+        """Their own key, or the variable that they name."""
+        settings = Settings.model_validate(
+            {"providers": {"openai": {"api_key": "mine"}, "acme": ACME | {"api_key_env": "ACME_KEY"}}}
+        )
+
+        keys = load_keys(settings, {"OPENAI_API_KEY": "k", "ACME_KEY": "a"})
+
+        assert keys == {"openai": "mine", "acme": "a"}
+
+    @pytest.mark.parametrize("environment", [{}, {"ACME_KEY": " "}])
+    def test_a_variable_that_is_not_set(self, environment: dict[str, str]) -> None:
+        """The gateway does not start without a key that it was told to use."""
+        settings = Settings.model_validate({"providers": {"acme": ACME | {"api_key_env": "ACME_KEY"}}})
+
+        with pytest.raises(ConfigError, match=r"providers\.acme\.api_key_env.*ACME_KEY"):
+            load_keys(settings, environment)
+
+
+class TestBuild:
+    """What is on offer."""
+
+    def test_the_embedded_model_alone(self) -> None:
+        """Without any key there is one model, and it is the default."""
+        catalog = build()
+
+        assert list(catalog.listings) == ["local/smollm2-135m-instruct"]
+        assert catalog.default_model == "local/smollm2-135m-instruct"
+        assert [provider.slug for provider in catalog.providers] == [LOCAL]
+        (endpoint,) = catalog.listings["local/smollm2-135m-instruct"].endpoints
+        assert DataPolicy(trains=False, retains=False) == endpoint.provider.policy
+
+    def test_nothing(self) -> None:
+        """Not even the embedded model."""
+        assert Catalog(listings={}, providers=()) == build(embedded=NO_EMBEDDED)
+
+    def test_an_own_provider(self) -> None:
+        """A new provider with its models; what is not said has its documented default."""
+        catalog = build(providers={"acme": ACME}, embedded=NO_EMBEDDED)
+
+        (one,) = catalog.listings["acme/one"].endpoints
+        assert (
+            one.provider.slug,
+            one.provider.name,
+            one.provider.protocol,
+            one.provider.base_url,
+        ) == ("acme", "Acme Inc", "openai", "http://127.0.0.1:1/v1")
+        assert (
+            Price(prompt=Decimal("0.000001"), completion=Decimal("0.000002"), cache_read=Decimal("0.0000001"))
+            == one.price
+        )
+        assert (
+            one.upstream_id,
+            one.tag,
+            one.quantization,
+            one.context_length,
+            one.max_completion_tokens,
+        ) == ("one", "acme", "fp8", 1000, 100)
+        assert ({"temperature", "tools"}, {"text", "image"}) == (one.supported_parameters, one.input_modalities)
+        (two,) = catalog.listings["acme/two:free"].endpoints
+        assert (
+            two.upstream_id,
+            two.tag,
+            two.supported_parameters,
+            two.input_modalities,
+        ) == ("two", "acme/turbo", None, None)
+        assert None is catalog.default_model
+
+    def test_two_providers_of_a_model(self) -> None:
+        """In the order of the file."""
+        catalog = build(providers={"acme": ACME, "beta": ACME | {"name": "Beta"}})
+
+        assert [e.provider.slug for e in catalog.listings["acme/one"].endpoints] == ["acme", "beta"]
+
+    def test_a_provider_without_an_address(self) -> None:
+        """There is no built-in row to take it from."""
+        with pytest.raises(ConfigError, match=r"providers\.acme: base_url is missing"):
+            build(providers={"acme": {"models": []}})
+
+    @pytest.mark.parametrize("slug", ["openai", "groq", "openrouter"])
+    def test_a_key_enables_a_row(self, slug: str) -> None:
+        """With its known models, under their names here, at the provider's own names and prices."""
+        catalog = build(slug, embedded=NO_EMBEDDED)
+
+        endpoints = [e for listing in catalog.listings.values() for e in listing.endpoints]
+        assert {slug} == {e.provider.slug for e in endpoints} == {p.slug for p in catalog.providers}
+        assert all(re.fullmatch(r"[^/\s]+/[^/\s]+", key) for key in catalog.listings)
+        assert all(key == e.model_id for key, listing in catalog.listings.items() for e in listing.endpoints)
+        assert any(e.price.prompt > 0 for e in endpoints)
+        assert all(0 <= rate < Decimal("0.01") for e in endpoints for rate in (e.price.prompt, e.price.completion))
+        assert sorted(catalog.listings) == list(catalog.listings)
+
+    def test_a_protocol_that_is_not_spoken(self) -> None:
+        """A key for such a provider changes nothing: it may be in the environment for another program."""
+        unspoken = [slug for slug, row in ROWS.items() if row.protocol not in PROTOCOLS]
+
+        assert build() == build(*unspoken)
+
+    def test_models_of_a_provider_that_is_not_spoken(self) -> None:
+        """Asking for it by name is an error."""
+        unspoken = next((slug for slug, row in ROWS.items() if row.protocol not in PROTOCOLS), None)
+        if unspoken is None:
+            pytest.skip("every protocol of the table is spoken")
+
+        with pytest.raises(ConfigError, match="not spoken yet"):
+            build(providers={unspoken: {"models": [{"id": "a/one"}]}})
+
+    def test_a_row_can_be_changed(self) -> None:
+        """For its known models as for added ones: nothing goes to the address that was replaced."""
+        changes = {"base_url": "http://127.0.0.1:1/v1", "retains_prompts": False, "models": [{"id": "openai/mine"}]}
+
+        catalog = build("openai", providers={"openai": changes}, embedded=NO_EMBEDDED)
+
+        endpoints = [e for listing in catalog.listings.values() for e in listing.endpoints]
+        assert len(endpoints) > 1
+        assert {"http://127.0.0.1:1/v1"} == {e.provider.base_url for e in endpoints}
+        assert {DataPolicy(trains=False, retains=False)} == {e.provider.policy for e in endpoints}
+        assert {"OpenAI"} == {e.provider.name for e in endpoints}
+
+    def test_the_name_of_the_embedded_models_provider_is_taken(self) -> None:
+        """Two providers of one slug could not be told apart."""
+        with pytest.raises(ConfigError, match="local"):
+            build(providers={LOCAL: ACME})
+
+    def test_stand_in(self) -> None:
+        """Every model that is known, at any provider, is answered by the embedded one, which says so."""
+        catalog = build("openai", providers={"acme": ACME}, stand_in=True)
+
+        local = local_endpoint(Settings())
+        assert {"openai/gpt-4o", "anthropic/claude-sonnet-4.5", "acme/one", local.model_id} <= catalog.listings.keys()
+        assert all((local,) == listing.endpoints for listing in catalog.listings.values())
+        assert catalog.listings["openai/gpt-4o"].model.id == "openai/gpt-4o"
+        assert [provider.slug for provider in catalog.providers] == [LOCAL]
+
+
+MODEL_KEYS = {
+    "id", "canonical_slug", "name", "created", "context_length", "architecture", "pricing", "top_provider",
+    "per_request_limits", "supported_parameters", "default_parameters", "supported_voices", "links",
+}  # fmt: skip
+"""Required of a model: OpenRouter API, models (2026-08-22)."""
+ENDPOINT_KEYS = {
+    "name", "model_id", "model_name", "context_length", "pricing", "provider_name", "tag", "quantization",
+    "max_completion_tokens", "max_prompt_tokens", "supported_parameters", "status", "uptime_last_5m",
+    "uptime_last_30m", "uptime_last_1d", "supports_implicit_caching", "latency_last_30m", "throughput_last_30m",
+    "native_tools", "service_tier", "supports_diarization", "supports_tool_choice",
+}  # fmt: skip
+"""Required of an endpoint, the last four by the official SDKs of autumn 2026."""
+
+
+@pytest.fixture(params=["own", "built-in", "stand-in", "empty"])
+def catalog(request: pytest.FixtureRequest) -> Catalog:
+    match request.param:
+        case "own":
+            return build(providers={"acme": ACME})
+        case "built-in":
+            return build("openai", "groq")
+        case "stand-in":
+            return build(stand_in=True)
+        case _:
+            return build(embedded=NO_EMBEDDED)
+
+
+class TestShown:
+    """What the catalogue's routes answer."""
+
+    def test_models(self, catalog: Catalog) -> None:
+        """The wrapper and every row have all that strict clients require."""
+        shown = models_object(catalog)
+
+        assert {"data", "total_count", "links"} == shown.keys()
+        assert (len(catalog.listings), {"next": None}) == (shown["total_count"], shown["links"])
+        assert list(catalog.listings) == [row["id"] for row in shown["data"]]
+        for row in shown["data"]:
+            assert row.keys() >= MODEL_KEYS
+            assert {"modality", "input_modalities", "output_modalities"} <= row["architecture"].keys()
+            assert bool is type(row["top_provider"]["is_moderated"])
+            assert {"prompt", "completion"} <= row["pricing"].keys()
+            assert {str} == {type(price) for price in row["pricing"].values()}
+            assert int is type(row["created"])
+            assert f"/api/v1/models/{row['id']}/endpoints" == row["links"]["details"]
+
+    def test_one_model(self, catalog: Catalog) -> None:
+        """The same row as in the list."""
+        assert models_object(catalog)["data"] == [model_object(listing) for listing in catalog.listings.values()]
+
+    def test_endpoints(self, catalog: Catalog) -> None:
+        """Every key is there, the nullable ones too."""
+        for listing in catalog.listings.values():
+            shown = endpoints_object(listing)
+            assert {"id", "name", "created", "description", "architecture", "endpoints"} == shown.keys()
+            assert len(listing.endpoints) == len(shown["endpoints"])
+            for row in shown["endpoints"]:
+                assert row.keys() >= ENDPOINT_KEYS
+                assert int is type(row["context_length"])
+                assert {str} == {type(price) for price in row["pricing"].values()}
+
+    def test_providers(self, catalog: Catalog) -> None:
+        """Those with endpoints here."""
+        rows = providers_object(catalog)["data"]
+
+        assert {e.provider.slug for listing in catalog.listings.values() for e in listing.endpoints} == {
+            row["slug"] for row in rows
+        }
+        assert all({"name", "slug", "privacy_policy_url"} <= row.keys() for row in rows)
+
+
+def test_an_endpoint_is_shown_as_it_is() -> None:
+    """Names, price, quantization and limits of the endpoint, not of the model."""
+    (row,) = endpoints_object(build(providers={"acme": ACME}).listings["acme/one"])["endpoints"]
+
+    assert tuple(
+        row[key]
+        for key in (
+            "name",
+            "model_id",
+            "model_name",
+            "provider_name",
+            "tag",
+            "quantization",
+            "context_length",
+            "max_completion_tokens",
+        )
+    ) == ("Acme Inc: one", "acme/one", "one", "Acme Inc", "acme", "fp8", 1000, 100)
+    assert row["pricing"] == {"prompt": "0.000001", "completion": "0.000002", "input_cache_read": "0.0000001"}
+    assert row["supported_parameters"] == ["temperature", "tools"]
+
+
+def test_a_model_is_priced_as_its_first_endpoint() -> None:
+    """The one that is preferred."""
+    catalog = make_catalog(make_endpoint("alpha", prompt="0.5"), make_endpoint("beta", prompt="0.1", request="1"))
+
+    assert models_object(catalog)["data"][0]["pricing"] == {"prompt": "0.5", "completion": "0"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0", "0"),
+        ("0E-12", "0"),
+        ("0.00", "0"),
+        ("100", "100"),
+        ("1E+3", "1000"),
+        ("2.5E-7", "0.00000025"),
+        ("0.10", "0.1"),
+        ("10.0", "10"),
+    ],
+)
+def test_prices_are_plain_text(value: str, text: str) -> None:
+    """No exponent, no trailing zeros."""
+    assert text == decimal_text(Decimal(value))
+
+
+@given(st.decimals(min_value=0, max_value=10**6, places=15) | st.decimals(min_value=0, max_value=10**12))
+def test_prices_keep_every_digit(value: Decimal) -> None:
+    """What is read back is the same amount."""
+    text = decimal_text(value)
+
+    assert re.fullmatch(r"(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", text)
+    assert value == Decimal(text)

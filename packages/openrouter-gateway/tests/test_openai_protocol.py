@@ -1,0 +1,641 @@
+"""The `openai` protocol: requests out, replies in, and what it makes of a provider that gets things wrong."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from gateway_samples import (
+    ANY_CUTS,
+    ANY_JSON,
+    HEAD,
+    REPLY_LIKE,
+    cut_at,
+    encode_step,
+    make_chunk,
+    make_endpoint,
+    make_request,
+    show,
+    to_sse,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
+from openrouter_gateway.core.usage import Cost, Usage
+from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, Unavailable
+from openrouter_gateway.wire.protocols.base import Decoder
+from openrouter_gateway.wire.protocols.openai import GATEWAY_FIELDS, BodyDecoder, OpenAI, StreamDecoder
+from openrouter_gateway.wire.skins import chat
+
+REASONS = {None, "stop", "length", "tool_calls", "content_filter", "error"}
+
+
+def read(decoder: Decoder, *pieces: bytes) -> list[Event]:
+    """Return all events of a reply that arrives in these pieces."""
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    return events + decoder.finish()
+
+
+def read_stream(*chunks: object, done: bool = True) -> list[Event]:
+    return read(StreamDecoder(), to_sse(*chunks, done=done))
+
+
+def read_body(body: object) -> list[Event]:
+    return read(BodyDecoder(), json.dumps(body).encode())
+
+
+def delta_of(delta: object) -> dict[str, Any]:
+    """Return what the decoder makes of one delta."""
+    step = read_stream(make_chunk(delta))[0]
+    assert isinstance(step, Step)
+    return step.choices[0]["delta"]
+
+
+def call_of(call: object) -> dict[str, Any]:
+    """Return what the decoder makes of one tool call."""
+    return delta_of({"tool_calls": [call]})["tool_calls"][0]
+
+
+def usage_of(usage: object) -> Usage:
+    """Return what the decoder reads from a usage object."""
+    reports = read_stream({"choices": [], "usage": usage}, make_chunk({}, finish="stop"))
+    assert isinstance(reports[0], UsageReported)
+    return reports[0].usage
+
+
+class TestRequest:
+    """What goes out to a provider."""
+
+    def encode(self, body: bytes, quirks: frozenset[str] = frozenset()) -> bytes:
+        return OpenAI().encode_chat(chat.parse(body), make_endpoint(quirks=quirks))
+
+    def test_unknown_fields_and_numbers_travel_verbatim(self) -> None:
+        """Nothing but the model is touched: not the digits of a number, not the order, not an escape."""
+        sent = self.encode(
+            rb'{"model":"a/one","messages":[ {"role":"user","content":"\u00e9"} ],"temperature":1.50,"seed":1e2,'
+            rb'"x_new":{"b":0.10,"a":12345678901234567890123},"stop":null}'.replace(b'"seed":1e2,', b"")
+        )
+
+        assert sent == (
+            rb'{"model":"one-upstream","messages":[ {"role":"user","content":"\u00e9"} ],"temperature":1.50,'
+            rb'"x_new":{"b":0.10,"a":12345678901234567890123},"stop":null}'
+        )
+
+    def test_the_gateways_own_fields_stay_here(self) -> None:
+        """No field that OpenRouter adds to the dialect reaches a strict server."""
+        values: dict[str, object] = {"models": ["a/two"], "route": "fallback", "provider": {}, "session_id": "s"}
+        values |= {"trace": {}, "usage": {"include": True}}
+        request = make_request(model="a/one", **{key: values.get(key) for key in GATEWAY_FIELDS}, top_p=1)
+
+        body = json.loads(OpenAI().encode_chat(request, make_endpoint()))
+
+        assert {"messages", "model", "top_p"} == body.keys()
+
+    @pytest.mark.parametrize("spelling", [b"provider", rb"\u0070rovider"])
+    def test_an_escaped_name_is_the_same_name(self, spelling: bytes) -> None:
+        """A field cannot be smuggled past by escaping its name."""
+        sent = self.encode(b'{"messages":[{"role":"user"}],"' + spelling + b'":{"only":["x"]}}')
+
+        assert {"messages", "model"} == json.loads(sent).keys()
+
+    def test_a_stream_always_asks_for_usage(self) -> None:
+        """The caller's own stream options do not turn the count off."""
+        body = {"messages": [{"role": "user"}], "stream": True, "stream_options": {"include_usage": False}}
+
+        sent = json.loads(self.encode(json.dumps(body).encode()))
+
+        assert sent["stream_options"] == {"include_usage": True}
+        assert True is sent["stream"]
+
+    @pytest.mark.parametrize("stream", ["false", "null"])
+    def test_without_a_stream_no_options_are_sent(self, stream: str) -> None:
+        """Servers refuse stream options on a request that does not stream."""
+        sent = self.encode(
+            f'{{"messages":[{{"role":"user"}}],"stream":{stream},"stream_options":{{"include_usage":true}}}}'.encode()
+        )
+
+        assert "stream_options" not in json.loads(sent)
+
+    def test_an_openrouter_gets_its_fields(self) -> None:
+        """With the quirk, preferences travel on; the model list does not, since this gateway has chosen already."""
+        request = make_request(
+            model="a/one", models=["a/two"], provider={"zdr": True}, reasoning={"effort": "low"}, session_id="s"
+        )
+
+        body = json.loads(OpenAI().encode_chat(request, make_endpoint(quirks=frozenset({"openrouter_fields"}))))
+
+        assert {"messages", "model", "provider", "reasoning", "session_id"} == body.keys()
+        assert body["model"] == "one-upstream"
+        assert body["provider"] == {"zdr": True}
+
+    def test_a_model_name_is_encoded_as_json(self) -> None:
+        """Quotes in the provider's own name do no harm."""
+        request = make_request()
+        endpoint = make_endpoint(model_id='a/"x"')
+
+        assert json.loads(OpenAI().encode_chat(request, endpoint))["model"] == '"x"-upstream'
+
+    def test_the_key_is_a_bearer_token(self) -> None:
+        """As OpenAI's API wants it."""
+        assert OpenAI().auth_headers("k") == {"Authorization": "Bearer k"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "decoder"),
+    [
+        ("text/event-stream", StreamDecoder),
+        ("text/event-stream; charset=utf-8", StreamDecoder),
+        ("Text/Event-Stream", StreamDecoder),
+        ("application/json", BodyDecoder),
+        ("", BodyDecoder),
+    ],
+)
+def test_the_decoder_follows_what_the_provider_sent(content_type: str, decoder: type) -> None:
+    """Not what was asked for: some answer JSON to a streaming request."""
+    assert decoder is type(OpenAI().chat_decoder(make_request(stream=True), content_type))
+
+
+class TestStream:
+    """Chunks to events."""
+
+    def test_an_ordinary_stream(self) -> None:
+        """Steps, then the usage, then the end; the provider's own names and times are dropped."""
+        events = read_stream(
+            {"id": "x", "object": "o", "created": 1, "model": "m"}
+            | make_chunk({"role": "assistant", "content": "Hel"}, system_fingerprint="fp"),
+            make_chunk({"content": "lo"}),
+            make_chunk({}, finish="stop"),
+            {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}},
+        )
+
+        assert [
+            (
+                "step",
+                [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}, "finish_reason": None}],
+                {"system_fingerprint": "fp"},
+            ),
+            ("step", [{"index": 0, "delta": {"content": "lo"}, "finish_reason": None}], {}),
+            ("step", [{"index": 0, "delta": {}, "finish_reason": "stop", "native_finish_reason": "stop"}], {}),
+            ("usage", Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)),
+            ("ended",),
+        ] == [show(event) for event in events]
+
+    def test_nothing_counts_after_the_end_mark(self) -> None:
+        """What follows `[DONE]` is not read, in the same bytes or later ones."""
+        decoder = StreamDecoder()
+
+        events = decoder.feed(to_sse(make_chunk({}, finish="stop")) + to_sse(b"garbage"))
+
+        assert [Step, Ended] == [type(event) for event in events]
+        assert decoder.feed(to_sse(b"garbage")) == []
+        assert decoder.finish() == []
+
+    def test_a_finished_answer_needs_no_end_mark(self) -> None:
+        """Some servers never send `[DONE]`."""
+        events = read_stream(make_chunk({"content": "x"}, finish="stop"), done=False)
+
+        assert [Step, Ended] == [type(event) for event in events]
+
+    @pytest.mark.parametrize(
+        "data", [b"", b": nothing\n\n", to_sse(make_chunk({"content": "x"}), done=False), b'data: {"choices":[]}\n\n']
+    )
+    def test_an_unfinished_answer_was_cut(self, data: bytes) -> None:
+        """An end before the finish reason is never taken for a success."""
+        with pytest.raises(Cut):
+            read(StreamDecoder(), data)
+
+    def test_a_cut_within_the_last_chunk_is_a_cut(self) -> None:
+        """Half an event is no event."""
+        with pytest.raises(Cut):
+            read(StreamDecoder(), to_sse(make_chunk({}, finish="stop"), done=False)[:-1])
+
+    @pytest.mark.parametrize(
+        ("native", "reason"),
+        [
+            ("stop", "stop"),
+            ("end_turn", "stop"),
+            ("MAX_TOKENS", "length"),
+            ("function_call", "tool_calls"),
+            ("?", "stop"),
+        ],
+    )
+    def test_finish_reasons_are_normalised(self, native: str, reason: str) -> None:
+        """The provider's own word is kept beside OpenRouter's."""
+        step = read_stream(make_chunk({}, finish=native))[0]
+
+        assert isinstance(step, Step)
+        assert (reason, native) == (step.choices[0]["finish_reason"], step.choices[0].get("native_finish_reason"))
+
+    @pytest.mark.parametrize("missing", [{}, {"finish_reason": None}, {"finish_reason": ""}, {"finish_reason": {}}])
+    def test_the_finish_reason_is_always_there(self, missing: dict[str, object]) -> None:
+        """Null until the end, also where the provider leaves it out or sends nothing in it."""
+        step = read_stream({"choices": [{"index": 0, "delta": {}} | missing]})[0]
+
+        assert isinstance(step, Step)
+        assert None is step.choices[0]["finish_reason"]
+
+    def test_a_missing_index_is_the_position(self) -> None:
+        """Clients tell choices apart by it."""
+        step = read_stream({"choices": [{"delta": {}}, {"index": None, "delta": None}]})[0]
+
+        assert isinstance(step, Step)
+        assert [choice["index"] for choice in step.choices] == [0, 1]
+        assert [choice["delta"] for choice in step.choices] == [{}, {}]
+
+    @pytest.mark.parametrize("key", ["content", "reasoning", "refusal"])
+    def test_these_nulls_are_legal(self, key: str) -> None:
+        """In a delta they may be null, and stay as the provider sent them."""
+        assert {key: None} == delta_of({key: None})
+
+    @pytest.mark.parametrize(
+        "key", ["role", "tool_calls", "reasoning_details", "audio", "images", "annotations", "function_call", "new"]
+    )
+    def test_every_other_null_is_dropped(self, key: str) -> None:
+        """Strict clients reject the whole chunk for one of them."""
+        assert delta_of({key: None, "content": "x"}) == {"content": "x"}
+
+    @pytest.mark.parametrize("key", ["system_fingerprint", "usage", "error", "service_tier", "openrouter_metadata"])
+    def test_nulls_beside_the_choices_are_dropped(self, key: str) -> None:
+        """`usage: null` on every chunk is the classic."""
+        events = read_stream(make_chunk({"content": "x"}) | {key: None}, make_chunk({}, finish="stop"))
+
+        assert show(events[0]) == ("step", [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}], {})
+        assert [Step, Step, Ended] == [type(event) for event in events]
+
+    @pytest.mark.parametrize("role", ["", "model", "Assistant", 1])
+    def test_the_role_is_the_assistants(self, role: object) -> None:
+        """The one role that clients take; some servers send an empty one on every chunk."""
+        assert delta_of({"role": role, "content": "x"}) == {"role": "assistant", "content": "x"}
+
+    def test_unknown_keys_are_kept(self) -> None:
+        """What the gateway does not know is the client's to read."""
+        assert delta_of({"content": "x", "new": {"deep": None}}) == {"content": "x", "new": {"deep": None}}
+
+    def test_usage_may_ride_on_a_step(self) -> None:
+        """Usage is an event of its own, also when a chunk carries both, and on every chunk."""
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+
+        events = read_stream(make_chunk({"content": "x"}, usage=usage), make_chunk({}, finish="stop", usage=usage))
+
+        assert [Step, UsageReported, Step, UsageReported, Ended] == [type(event) for event in events]
+        assert "usage" not in json.dumps([show(event) for event in events if isinstance(event, Step)])
+
+
+class TestToolCalls:
+    """What is put right in the tool calls of a delta."""
+
+    def test_a_proper_fragment_is_untouched(self) -> None:
+        """A first fragment with everything in it."""
+        call = {"index": 3, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{"}}
+
+        assert call == call_of(dict(call))
+
+    def test_a_missing_index_is_the_position(self) -> None:
+        """Two calls stay two calls."""
+        delta = delta_of({"tool_calls": [{"function": {"name": "f"}}, {"index": None, "function": {"name": "g"}}]})
+
+        assert [call["index"] for call in delta["tool_calls"]] == [0, 1]
+
+    def test_nulls_are_dropped(self) -> None:
+        """Nothing inside a tool call may be null."""
+        assert call_of({"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": None}}) == {
+            "index": 0,
+            "function": {},
+        }
+
+    @pytest.mark.parametrize("call", [{"index": 0, "id": "c"}, {"index": 0, "id": "c", "function": None}])
+    def test_the_function_is_always_there(self, call: dict[str, object]) -> None:
+        """The official LangChain client skips fragments without it."""
+        assert call_of(call) == {"index": 0, "id": "c", "function": {}}
+
+    @pytest.mark.parametrize(("arguments", "text"), [({"a": [1, None]}, '{"a":[1,null]}'), ({}, "{}"), ([], "[]")])
+    def test_arguments_become_text(self, arguments: object, text: str) -> None:
+        """Some servers send the arguments as an object."""
+        assert text == call_of({"index": 0, "function": {"name": "f", "arguments": arguments}})["function"]["arguments"]
+
+    def test_an_empty_list_is_dropped(self) -> None:
+        """It would look like a tool call to some clients."""
+        assert delta_of({"content": "x", "tool_calls": []}) == {"content": "x"}
+
+    @pytest.mark.parametrize(
+        "calls",
+        [
+            "x",
+            {"index": 0},
+            [1],
+            [None],
+            [{"function": "f"}],
+            [{"function": {"name": 1}}],
+            [{"id": 1}],
+            [{"type": {}}],
+        ],
+    )
+    def test_what_no_client_could_read_is_garbled(self, calls: object) -> None:
+        """A wrong type that has no obvious meaning is the provider's fault, not a crash."""
+        with pytest.raises(Garbled):
+            delta_of({"tool_calls": calls})
+
+
+class TestUsage:
+    """Token counts, in every form that providers send them in."""
+
+    def test_all_buckets(self) -> None:
+        """Every count that OpenRouter's usage object has."""
+        assert Usage(
+            prompt_tokens=100,
+            completion_tokens=50,
+            total_tokens=150,
+            cached_tokens=1,
+            cache_write_tokens=2,
+            prompt_audio_tokens=3,
+            prompt_video_tokens=4,
+            reasoning_tokens=5,
+            completion_audio_tokens=6,
+            image_tokens=7,
+            accepted_prediction_tokens=8,
+            rejected_prediction_tokens=9,
+            reported_cost=Decimal("0.0015"),
+        ) == usage_of(
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 50,
+                "total_tokens": 150,
+                "prompt_tokens_details": {
+                    "cached_tokens": 1,
+                    "cache_write_tokens": 2,
+                    "audio_tokens": 3,
+                    "video_tokens": 4,
+                },
+                "completion_tokens_details": {
+                    "reasoning_tokens": 5,
+                    "audio_tokens": 6,
+                    "image_tokens": 7,
+                    "accepted_prediction_tokens": 8,
+                    "rejected_prediction_tokens": 9,
+                },
+                "cost": 0.0015,
+            }
+        )
+
+    @pytest.mark.parametrize(
+        "details",
+        [
+            {},
+            {"prompt_tokens_details": None, "completion_tokens_details": None},
+            {"prompt_tokens_details": {"cached_tokens": None}, "completion_tokens_details": {}},
+            {"prompt_tokens_details": [1], "completion_tokens_details": "x"},
+            {"prompt_tokens_details": 1, "completion_tokens_details": True},
+            {"cost": None},
+            {"cost": "a lot"},
+            {"cost": True},
+            {"total_tokens": None},
+        ],
+    )
+    def test_details_may_be_missing_or_nonsense(self, details: dict[str, object]) -> None:
+        """The counts that are there still count; the total is their sum."""
+        assert Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5) == usage_of(
+            {"prompt_tokens": 3, "completion_tokens": 2} | details
+        )
+
+    @pytest.mark.parametrize(
+        ("count", "tokens"),
+        [(2.0, 2), (2.1, 3), (-5, 0), (-0.5, 0), (None, 0), ("7", 0), (True, 0), ([], 0), (1e300, 0)],
+    )
+    def test_odd_counts(self, count: object, tokens: int) -> None:
+        """Fractions are rounded up, never in the provider's disfavour; what is no count is nothing."""
+        assert tokens == usage_of({"prompt_tokens": count, "completion_tokens": 1}).prompt_tokens
+
+    @pytest.mark.parametrize("usage", [None, {}, [], 0, "", "x", 5, [1], True])
+    def test_no_usage_object_is_no_report(self, usage: object) -> None:
+        """Then the gateway estimates, instead of believing in zero tokens."""
+        events = read_stream(make_chunk({"content": "x"}, finish="stop", usage=usage))
+
+        assert [Step, Ended] == [type(event) for event in events]
+
+
+class TestErrorsInReplies:
+    """Errors that come with status 200."""
+
+    @pytest.mark.parametrize(
+        ("error", "kind", "message", "code"),
+        [
+            ({"code": 429, "message": "slow down"}, Throttled, "slow down", "429"),
+            ({"code": 429, "message": "slow down", "type": "rate_limit"}, Throttled, "slow down", "rate_limit"),
+            ({"code": "503", "message": "busy"}, Unavailable, "busy", "503"),
+            ({"code": "server_error", "message": "oops"}, Unavailable, "oops", "server_error"),
+            ({"code": 400, "message": "no", "type": "invalid"}, Refused, "no", "invalid"),
+            ({"code": None, "message": "oops"}, Unavailable, "oops", None),
+            ({"code": 0, "message": "oops"}, Unavailable, "oops", "0"),
+            ({"message": {"deep": 1}}, Unavailable, '{"deep":1}', None),
+            ("it broke", Unavailable, "it broke", None),
+            (["it broke"], Unavailable, "['it broke']", None),
+        ],
+    )
+    def test_an_error_chunk(self, error: object, kind: type, message: str, code: str | None) -> None:
+        """It ends the reply, whatever shape it has; a numeric code counts as the status."""
+        decoder = StreamDecoder()
+
+        (event,) = decoder.feed(to_sse({"error": error, "choices": [{"index": 0, "delta": {"content": "x"}}]}))
+
+        assert isinstance(event, Failed)
+        assert (kind, message, code) == (type(event.error), event.error.message, event.error.provider_code)
+        assert decoder.feed(to_sse(make_chunk({}, finish="stop"))) == []
+        assert decoder.finish() == []
+
+    @pytest.mark.parametrize("code", [True, 200, 600, -400, "", "9" * 5000, [], {"a": 1}, 1e9])
+    def test_a_code_that_is_no_status(self, code: object) -> None:
+        """The fault is the provider's then."""
+        events = read_stream({"error": {"code": code, "message": "x"}})
+
+        assert [show(event)[:4] for event in events] == [("failed", "Unavailable", "x", 502)]  # type: ignore[index]
+
+    def test_an_error_instead_of_a_body(self) -> None:
+        """A body without choices but with an error is that error."""
+        events = read_body({"error": {"code": 429, "message": "slow down"}, "choices": None})
+
+        assert [show(event) for event in events] == [("failed", "Throttled", "slow down", 429, "429")]
+
+
+class TestBody:
+    """One JSON body to events."""
+
+    def test_an_ordinary_body(self) -> None:
+        """A step per body, its usage, the end."""
+        events = read_body(
+            {
+                "id": "x",
+                "model": "m",
+                "service_tier": "default",
+                "system_fingerprint": None,
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            }
+        )
+
+        assert [
+            (
+                "step",
+                [
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "delta": {"role": "assistant", "content": "Hi"},
+                        "native_finish_reason": "stop",
+                    }
+                ],
+                {"service_tier": "default"},
+            ),
+            ("usage", Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)),
+            ("ended",),
+        ] == [show(event) for event in events]
+
+    @pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": None}, {"choices": 0}, [], 1, None, "x"])
+    def test_no_choice_is_no_answer(self, body: object) -> None:
+        """A 200 without an answer is the provider's fault."""
+        with pytest.raises(Garbled):
+            read_body(body)
+
+    @pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"choices":[{"message":{"content":"\xff"}}]}', b"\x00"])
+    def test_what_is_not_json(self, data: bytes) -> None:
+        """A page of a proxy in between, half a body, wrong bytes."""
+        with pytest.raises(Garbled):
+            read(BodyDecoder(), data)
+
+    @given(ANY_CUTS)
+    def test_any_pieces(self, cuts: list[int]) -> None:
+        """A body is read when it is whole."""
+        body = json.dumps({"choices": [{"message": {"content": "é"}, "finish_reason": "stop"}]}).encode()
+
+        assert [show(e) for e in read(BodyDecoder(), body)] == [
+            show(e) for e in read(BodyDecoder(), *cut_at(body, cuts))
+        ]
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        [],
+        1,
+        None,
+        "x",
+        {"choices": 1},
+        {"choices": "x"},
+        {"choices": {"a": 1}},
+        {"choices": [1]},
+        {"choices": [None]},
+        {"choices": [{"delta": 1}]},
+        {"choices": [{"delta": []}]},
+        {"choices": [{"delta": {"content": 1}}]},
+        {"choices": [{"delta": {"content": {}}}]},
+        {"choices": [{"delta": {"reasoning": True}}]},
+        {"choices": [{"delta": {}, "finish_reason": 1}]},
+        {"choices": [{"delta": {}, "finish_reason": {"a": 1}}]},
+    ],
+)
+def test_shapes_that_no_client_could_read(chunk: object) -> None:
+    """They are the provider's fault, in a stream and in a body."""
+    with pytest.raises(Garbled):
+        read_stream(chunk)
+    with pytest.raises(Garbled):
+        read_body(json.loads(json.dumps(chunk).replace('"delta"', '"message"')))
+
+
+@pytest.mark.parametrize("depth", [500, 2_000, 200_000])
+@pytest.mark.parametrize("where", [b'{"choices":[{"delta":{"new":%s}}]}', b'{"error":%s}', b"%s"])
+def test_deep_nesting(depth: int, where: bytes) -> None:
+    """However deep, the reply is read or refused; nothing overflows."""
+    payload = where % (b"[" * depth + b"]" * depth)
+    for decoder, data in ((StreamDecoder(), to_sse(payload)), (BodyDecoder(), payload)):
+        try:
+            events = read(decoder, data)
+        except Garbled:
+            continue
+        assert depth < 1_000
+        assert events
+
+
+def check_hub_rules(events: list[Event]) -> None:
+    """Assert what every decoder promises (see `core/events`) and what encoders rely on: they must take it all."""
+    streaming, whole, meter = chat.StreamEncoder(HEAD), chat.BodyEncoder(HEAD), Meter()
+    for event in events:
+        if not isinstance(event, Step):
+            continue
+        for choice in event.choices:
+            assert int is type(choice["index"])
+            assert choice["finish_reason"] in REASONS
+            delta = choice["delta"]
+            assert delta.get("role", "assistant") == "assistant"
+            assert not [key for key, value in delta.items() if value is None and key not in chat._TEXTS]
+            assert delta.get("tool_calls") != []
+            for call in delta.get("tool_calls", ()):
+                assert int is type(call["index"])
+                parts = [call.get("id", ""), call.get("type", "")]
+                parts += [call["function"].get("name", ""), call["function"].get("arguments", "")]
+                assert [str] * 4 == [type(part) for part in parts]
+        meter.watch(event)
+        for line in encode_step(streaming, event).splitlines():
+            assert not line or json.loads(line.removeprefix(b"data: "))
+        whole.add_step(event)
+    assert json.loads(whole.encode_end(meter.usage(make_request()), Cost()))
+
+
+@given(st.lists(REPLY_LIKE | ANY_JSON, max_size=4))
+@example([make_chunk({"content": "a"}), make_chunk({"content": ["b"]}), make_chunk({"content": "c"})])
+@example([make_chunk({"reasoning_details": [1]}), make_chunk({"reasoning_details": 5})])
+@example([make_chunk({"images": 5}), make_chunk({"images": ["x"]})])
+@example([{"choices": [], "usage": {"prompt_tokens_details": [1]}}])
+def test_any_json_is_read_or_garbled(chunks: list[Any]) -> None:
+    """Whatever a provider sends as JSON ends in events that keep the hub's rules, or in its own typed error."""
+    decoder = StreamDecoder()
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            events += decoder.feed(to_sse(chunk, done=False))
+        events += decoder.finish()
+    except (Garbled, Cut):
+        pass
+    check_hub_rules(events)
+
+
+@given(REPLY_LIKE | ANY_JSON)
+@example({"choices": [{"message": {"content": ["part"], "tool_calls": [{}]}}], "usage": {"cost": "1e5"}})
+def test_any_body_is_read_or_garbled(body: Any) -> None:
+    """The same holds for a JSON body."""
+    try:
+        events = read_body(body)
+    except Garbled:
+        return
+    check_hub_rules(events)
+
+
+@given(st.binary(), ANY_CUTS)
+@example(b"data: \xff\n\n", [])
+@example(b"data: [DONE]\n\n", [3])
+def test_any_bytes_are_read_or_garbled(data: bytes, cuts: list[int]) -> None:
+    """Noise is the provider's fault; it never escapes as another exception."""
+    for decoder in (StreamDecoder(), BodyDecoder()):
+        try:
+            read(decoder, *cut_at(b"data: " + data + b"\n\n", cuts))
+        except (Garbled, Cut):
+            continue
+
+
+@given(st.lists(REPLY_LIKE, max_size=3), ANY_CUTS)
+def test_any_pieces_give_the_same_events(chunks: list[Any], cuts: list[int]) -> None:
+    """How the network cuts a stream changes nothing, not even where it fails."""
+
+    def outcome(pieces: list[bytes]) -> list[object]:
+        decoder = StreamDecoder()
+        seen: list[object] = []
+        try:
+            for piece in pieces:
+                seen += [show(event) for event in decoder.feed(piece)]
+            return seen + [show(event) for event in decoder.finish()]
+        except (Garbled, Cut) as error:
+            return [type(error), str(error)]
+
+    data = to_sse(*chunks)
+
+    assert outcome([data]) == outcome(cut_at(data, cuts))
