@@ -202,6 +202,7 @@ def test_other_addresses_need_keys() -> None:
         ("[server]\nworkers = 'x'\n", "server.workers"),
         ("[providers.new]\nname = 'New'\n", "providers.new: base_url is missing"),
         ("[providers.new]\nbase_url = 'http://x'\napi_key_env = 'NOT_SET_ANYWHERE'\n", "NOT_SET_ANYWHERE"),
+        ("[ledger]\njournal = '/proc/no/such/file'\n", "ledger.journal"),
         ("[embedded]\nmodel_path = '/nowhere/model.gguf'\n", "/nowhere/model.gguf"),
     ],
 )

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[bytes, list[bytes]]] = {
     "no blank line at the end": (b"data: 1\n\ndata: 2\n", [b"1"]),
     "cut within a line": (b"data: 1\n\ndata: [DO", [b"1"]),
     "data after the end mark": (b"data: [DONE]\n\ndata: 1\n\n", [b"[DONE]", b"1"]),
+    "several forms in one read": (b": x\n\ndata: 1\n\ndata:2\n\ndata\n\n: y\n\n", [b"1", b"2", b""]),
     "nothing": (b"", []),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import time
@@ -38,6 +39,7 @@ class Gateway:
         self._local = _local_model(settings)
         if self._local is not None:
             self._local.check()
+        self._ledger = Ledger(settings.ledger.journal)
         self._services: Services | None = None
         self.edge = Edge(
             services=self.services,
@@ -73,7 +75,6 @@ class Gateway:
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         settings = self._settings
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
-        ledger = Ledger(settings.ledger.journal)
         http = HTTPCaller(pool, self._keys)
         _tune_garbage_collector()
         try:
@@ -82,7 +83,7 @@ class Gateway:
             self._services = Services(
                 catalog=self._catalog,
                 callers=_callers(self._catalog, http, self._local),
-                ledger=ledger,
+                ledger=self._ledger,
                 key_hashes=self._key_hashes,
                 clock=time.time,
                 timer=time.perf_counter,
@@ -95,7 +96,7 @@ class Gateway:
             if self._local is not None:
                 await self._local.close()
             await pool.close()
-            ledger.flush()
+            self._ledger.flush()
 
     async def _let_generations_end(self) -> None:
         """The server has cancelled what outlasted its drain time: give those tasks a moment to write their records."""
@@ -105,8 +106,14 @@ class Gateway:
             await asyncio.sleep(0.02)
 
 
+def configure_logging() -> None:
+    """Send warnings to standard error, one line each, with time and origin."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
 def create_app() -> Edge:
     """Build the application from the environment: what every worker process calls."""
+    configure_logging()
     return Gateway(settings_from_environment()).edge
 
 

@@ -14,7 +14,7 @@ import uvicorn
 from rich.console import Console
 from uvicorn.supervisors import Multiprocess
 
-from openrouter_gateway.app import Gateway
+from openrouter_gateway.app import Gateway, configure_logging
 from openrouter_gateway.config.settings import CONFIG_VARIABLE, Settings, load_settings
 from openrouter_gateway.errors import ConfigError
 
@@ -72,6 +72,7 @@ def serve(
         os.environ[CONFIG_VARIABLE] = str(config)
     elif named := os.environ.get(CONFIG_VARIABLE):
         config = Path(named)
+    configure_logging()
     try:
         settings = load_settings(config)
         gateway = Gateway(settings)

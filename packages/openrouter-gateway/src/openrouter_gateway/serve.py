@@ -249,7 +249,8 @@ class _Generation:
 
     def _note_attempt(self, endpoint: Endpoint, began: float, error: UpstreamError | None) -> None:
         if error is not None:
-            _log.warning("%s: %s failed: %s: %s", self._id, endpoint.tag, type(error).__name__, error)
+            # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
+            _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
         self._attempts.append(
             AttemptRecord(
                 provider=endpoint.provider.slug,

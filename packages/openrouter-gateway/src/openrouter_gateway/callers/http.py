@@ -45,7 +45,8 @@ class HTTPCaller:
         reply = await self._pool.post(target, body)
         try:
             if not 200 <= reply.status < 300:
-                raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
+                refusal = await _read_refusal(reply)
+                raise protocol.parse_refusal(reply.status, reply.headers, target.hide_key(refusal))
             decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
             while data := await reply.read_some():
                 events = decoder.feed(data)
@@ -63,7 +64,8 @@ class HTTPCaller:
 
 def target_of(protocol: Protocol, base_url: str, key: str | None) -> Target:
     """Return where a provider's chat requests go."""
-    return Target.from_parts(base_url.rstrip("/") + protocol.chat_path, protocol.auth_headers(key) if key else {})
+    headers = protocol.auth_headers(key) if key else {}
+    return Target.from_parts(base_url.rstrip("/") + protocol.chat_path, headers, key or "")
 
 
 async def _read_refusal(reply: Reply) -> bytes:

@@ -28,14 +28,19 @@ class Target(Struct, frozen=True):
 
     url: URL
     headers: CIMultiDict[str]
+    key: str = ""
 
     def __repr__(self) -> str:
         return f"<Target {self.url}>"
 
     @classmethod
-    def from_parts(cls, url: str, headers: Mapping[str, str]) -> "Target":
+    def from_parts(cls, url: str, headers: Mapping[str, str], key: str = "") -> "Target":
         """Return the target of a JSON request."""
-        return cls(URL(url), CIMultiDict({"Content-Type": "application/json", **_IDENTITY, **headers}))
+        return cls(URL(url), CIMultiDict({"Content-Type": "application/json", **_IDENTITY, **headers}), key)
+
+    def hide_key(self, text: bytes) -> bytes:
+        """Return what the provider wrote without our key, in case it quotes it."""
+        return text.replace(self.key.encode(), b"[key]") if self.key else text
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):

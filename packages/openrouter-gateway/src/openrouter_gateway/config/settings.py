@@ -197,7 +197,7 @@ def load_settings(path: Path | None) -> Settings:
         # Its cause shows the value, which may be a secret.
         raise ConfigError(f"the environment: {error}: lists and tables are written as JSON there") from None
     except ValidationError as error:
-        where = str(path) if path is not None else "the environment"
+        where = f"{path} or the environment" if path is not None else "the environment"
         raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
 
 

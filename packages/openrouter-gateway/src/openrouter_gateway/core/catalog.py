@@ -80,7 +80,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 class Catalog(Struct, frozen=True, kw_only=True):
-    """Everything that this gateway offers, by model id. `providers` also lists those without an endpoint here."""
+    """Everything that this gateway offers, by model id; `providers` are those that have an endpoint here."""
 
     listings: dict[str, Listing]
     providers: tuple[Provider, ...]

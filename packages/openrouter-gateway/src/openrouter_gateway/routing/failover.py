@@ -30,9 +30,9 @@ def failover(plan: RoutePlan) -> Generator[Endpoint, UpstreamError, UpstreamErro
 
 
 def _sum_up(failures: list[UpstreamError], plan: RoutePlan) -> UpstreamError:
-    """Return one error for all: the provider's own when one endpoint was tried, OpenRouter's summary otherwise."""
+    """Return one error for all: OpenRouter's summary, or the provider's own where there was no way to fall back."""
     last = failures[-1]
-    if len(failures) == 1 or not last.failover:
+    if len(failures) == 1 or not last.failover or not plan.allow_fallbacks:
         return last
     hints = [error.retry_after_s for error in failures if error.retry_after_s is not None]
     history = [

@@ -46,7 +46,7 @@ def plan_route(request: ChatRequest, catalog: Catalog) -> RoutePlan:
 
     Raises:
         BadRequest: no model is named and there is no default; a preference is malformed.
-        ModelNotFound: the catalogue has none of the requested models.
+        ModelNotFound: one of the requested models is not in the catalogue.
         NoEndpoints: the model is known, but nothing here serves it.
         ConstraintFiltered: the request's preferences removed every endpoint.
     """

@@ -1,6 +1,6 @@
 """The record of generations. For now a journal: one JSON document per line, appended in batches.
 
-Writing never holds up a request: `record` only queues, a timer writes what has come together. Closing writes the rest.
+`record` only queues; a timer writes what has come together, and the last flush, at shutdown, the rest.
 """
 
 import asyncio
@@ -11,13 +11,30 @@ from typing import Final
 import msgspec
 
 from openrouter_gateway.core.generation import Generation
+from openrouter_gateway.errors import ConfigError
 
 _FLUSH_INTERVAL_S: Final = 0.05
+_RETRY_INTERVAL_S: Final = 1.0
+_MAX_PENDING: Final = 100_000
 _log = logging.getLogger(__name__)
 
 
+def _open_for_writing(journal: Path) -> None:
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        journal.touch(mode=0o600)  # it says who asked for what
+        with journal.open("ab"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"ledger.journal: cannot write to {journal}: {error.strerror}") from None
+
+
 class Ledger:
-    """Appends generations to `journal`; without one, counts them only."""
+    """Appends generations to `journal`; without one, counts them only.
+
+    Raises:
+        ConfigError: the journal cannot be written.
+    """
 
     def __init__(self, journal: Path | None) -> None:
         self._journal = journal
@@ -25,9 +42,9 @@ class Ledger:
         self._timer: asyncio.TimerHandle | None = None
         self._encode = msgspec.json.Encoder().encode_into
         self.recorded = 0
+        self.lost = 0
         if journal is not None:
-            journal.parent.mkdir(parents=True, exist_ok=True)
-            journal.touch(mode=0o600)
+            _open_for_writing(journal)
 
     def __repr__(self) -> str:
         return f"<Ledger journal={self._journal} recorded={self.recorded} pending={len(self._pending)}>"
@@ -37,25 +54,40 @@ class Ledger:
         self.recorded += 1
         if self._journal is None:
             return
+        if len(self._pending) >= _MAX_PENDING:
+            self.lost += 1
+            return
         self._pending.append(generation)
+        self._flush_in(_FLUSH_INTERVAL_S)
+
+    def _flush_in(self, delay_s: float) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL_S, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._flush_on_time)
+
+    def _flush_on_time(self) -> None:
+        self._timer = None
+        self.flush()
+        if self._pending:
+            self._flush_in(_RETRY_INTERVAL_S)
 
     def flush(self) -> None:
-        """Write what is queued. A failed write is logged and tried again with the next batch."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Write what is queued. What cannot be written stays queued, within bounds, and is tried again."""
         if self._journal is None or not self._pending:
             return
         lines = bytearray()
         for generation in self._pending:
-            self._encode(generation, lines, len(lines))
+            self._encode(generation, lines, -1)
             lines += b"\n"
         try:
-            with self._journal.open("ab") as file:
+            with self._journal.open("ab", buffering=0) as file:
                 file.write(lines)
-        except OSError:
-            _log.exception("cannot write %d generations to the journal %s", len(self._pending), self._journal)
+        except OSError as error:
+            _log.error(
+                "cannot write to the journal %s: %s; %d generations wait, %d are lost",
+                self._journal,
+                error.strerror,
+                len(self._pending),
+                self.lost,
+            )
         else:
             self._pending.clear()

@@ -21,8 +21,3 @@ def as_amount(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
-
-
-def as_text(value: object) -> str | None:
-    """Return the value when it is a string with something in it."""
-    return value if isinstance(value, str) and value else None

@@ -241,6 +241,9 @@ def _read_delta(delta: dict[str, Any]) -> None:
             del delta[key]
     if "role" in delta:
         delta["role"] = "assistant"  # the only one that clients take; some servers send an empty one
+    if "reasoning_content" in delta:
+        # DeepSeek's name for it (api-docs.deepseek.com, reasoning models, 2026-11), which many servers took over.
+        delta.setdefault("reasoning", delta.pop("reasoning_content"))
     for key in _NULLABLE:
         if type(delta.get(key, "")) not in _TEXT_TYPES:
             raise Garbled(f"the provider's `{key}` is not text")

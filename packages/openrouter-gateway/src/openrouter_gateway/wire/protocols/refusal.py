@@ -79,6 +79,9 @@ def refusal_from_status(status: int, headers: Mapping[str, str], *, message: str
         error: UpstreamError = Throttled(text, provider_status=status, provider_code=code)
         error.retry_after_s = parse_retry_after(headers)
         return error
+    if status == 401:
+        # Providers like to quote the key here, whole or in part. It is ours, and no business of the caller's.
+        text = "the provider does not accept this gateway's key"
     kind = TimedOut if status in _TIMEOUTS else Unavailable
     error = kind(text, provider_status=status, provider_code=code)
     error.retry_after_s = parse_retry_after(headers)
