@@ -6,7 +6,7 @@ import pytest
 from _pytest.capture import CaptureManager
 
 from conformance.environments import Environment
-from conformance.gateway_process import RunningGateway, run_gateway
+from fakes.gateway import Gateway, running_gateway
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,7 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with run_gateway(tmp_path_factory.mktemp("gateway")) as running:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The gateway as it comes, with its embedded model."""
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
         yield running

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from conformance.environments import Environment, find_environments
-from conformance.gateway_process import RunningGateway, bare_environment
+from fakes.gateway import Gateway, clean_environment
 
 _CASE_TIMEOUT_S: Final = 60.0
 _RUNNER: Final = Path(__file__).with_name("run_case.py")
@@ -32,9 +32,9 @@ def _cases_of(script: Path) -> list[str]:
     ],
     indirect=["environment"],
 )
-def test_client(environment: Environment, case: str, gateway: RunningGateway, tmp_path: Path) -> None:
+def test_client(environment: Environment, case: str, gateway: Gateway, tmp_path: Path) -> None:
     """The case holds, and the gateway has nothing to complain about."""
-    logged = len(gateway.output)
+    logged = len(gateway.log())
     try:
         done = subprocess.run(
             [environment.python, "-I", _RUNNER, environment.script, case, gateway.base_url],
@@ -42,7 +42,7 @@ def test_client(environment: Environment, case: str, gateway: RunningGateway, tm
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
-            env=bare_environment(tmp_path),
+            env=clean_environment(),
             timeout=_CASE_TIMEOUT_S,
             check=False,
         )
@@ -51,7 +51,7 @@ def test_client(environment: Environment, case: str, gateway: RunningGateway, tm
     except subprocess.TimeoutExpired as error:
         status, output = f"no end within {_CASE_TIMEOUT_S:g} s", str(error.stdout or b"", "utf-8", "replace")
         failed = True
-    complaints = gateway.output[logged:]
+    complaints = gateway.log()[logged:]
     if failed or "Traceback" in complaints:
         pytest.fail(f"{status}\n---- client\n{output}\n---- gateway\n{complaints}", pytrace=False)
 
