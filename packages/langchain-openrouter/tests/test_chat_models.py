@@ -1,6 +1,7 @@
 """The class itself: construction, environment, copies, secrets, LangChain's hooks, the public surface."""
 
 import copy
+import importlib.metadata
 import pickle
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessageChunk, HumanMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.outputs import ChatGeneration, LLMResult
 from pydantic import SecretStr, ValidationError
 from scripted_server import ScriptedServer, completion, event, json_reply, sse_reply
 
@@ -115,6 +116,13 @@ class TestConstruction:
         ChatOpenRouter(model="a/b", base_url="http://127.0.0.1:8787/api/v1")
         with pytest.raises(ConfigurationError):
             ChatOpenRouter(model="a/b", base_url="http://192.168.0.1/v1")
+
+    def test_a_key_may_be_a_plain_string(self) -> None:
+        """For type checkers too; it is kept as a secret all the same."""
+        model = ChatOpenRouter(model="a/b", api_key=KEY)
+        assert model.openrouter_api_key == SecretStr(KEY)
+        for twin in (model, repickle(model), copy.deepcopy(model), model.model_copy()):
+            assert KEY not in repr(twin) + str(twin.model_dump()) + twin.model_dump_json() + dumps(twin)
 
     def test_wrong_types_do_not_show_the_key(self) -> None:
         """Pydantic's report would otherwise repeat its input."""
@@ -338,3 +346,52 @@ class TestHooks:
         server.answer(json_reply(body))
         result = ChatOpenRouter(model="a/b", base_url=server.url, n=2).generate([[HumanMessage("hi")]])
         assert [generation.text for generation in result.generations[0]] == ["Hello", "Other"]
+        first, second = (g.message for g in result.generations[0] if isinstance(g, ChatGeneration))
+        assert first.id != second.id
+        assert first.response_metadata["id"] == second.response_metadata["id"] == "gen-1"
+
+    def test_chunks_of_one_stream_share_an_id(self, server: ScriptedServer) -> None:
+        """LangChain's own: those of servers may repeat, and agents replace messages by id."""
+        server.answer(sse_reply(event({"content": "a"}), event({"content": "b"}, "stop")))
+        model = ChatOpenRouter(model="a/b", base_url=server.url)
+        streams = [{chunk.id for chunk in model.stream("hi")} for _ in range(2)]
+        assert [len(ids) for ids in streams] == [1, 1]
+        assert streams[0] != streams[1]
+
+    def test_citations_find_their_text_behind_tool_calls(self, server: ScriptedServer) -> None:
+        """In standard blocks, streamed and whole alike."""
+        cited = [{"type": "url_citation", "url_citation": {"url": "u"}}]
+        call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+        server.answer(
+            sse_reply(event({"content": "a"}), event({"tool_calls": [call], "annotations": cited}), event({}, "stop")),
+            json_reply(completion("a", tool_calls=[call], annotations=cited)),
+        )
+        model = ChatOpenRouter(model="a/b", base_url=server.url, output_version="v1")
+        first, *others = list(model.stream("hi"))
+        for message in (first + others, model.invoke("hi")):
+            kinds = [(block["type"], block.get("text"), "annotations" in block) for block in message.content_blocks]
+            assert kinds == [("text", "a", True), ("tool_call", None, False)]
+
+    def test_citations_without_text_make_no_empty_text(self, server: ScriptedServer) -> None:
+        server.answer(json_reply(completion(None, annotations=[{"type": "file"}])))
+        message = ChatOpenRouter(model="a/b", base_url=server.url).invoke("hi")
+        assert message.content_blocks == []
+
+    @pytest.mark.parametrize("output_version", ["v0", "v1"])
+    def test_a_refusal_shows_in_standard_blocks(self, server: ScriptedServer, output_version: str) -> None:
+        """And goes back as the API wrote it, once."""
+        server.answer(
+            sse_reply(event({"refusal": "I "}), event({"refusal": "can't"}), event({}, "stop")),
+            json_reply(completion(None, refusal="I can't")),
+        )
+        model = ChatOpenRouter(model="a/b", base_url=server.url, output_version=output_version)
+        first, *others = list(model.stream("hi"))
+        for message in (first + others, model.invoke("hi")):
+            values = [(block["type"], block.get("value")) for block in message.content_blocks]
+            assert values == [("non_standard", {"type": "refusal", "refusal": "I can't"})]
+            model.invoke(["hi", message])
+            assert server.seen[-1].body["messages"][1] == {"role": "assistant", "content": "", "refusal": "I can't"}
+
+
+def test_version() -> None:
+    assert langchain_openrouter.__version__ == importlib.metadata.version("langchain-openrouter")

@@ -327,6 +327,15 @@ class TestPools:
         loop.close()
         assert run_ainvoke(model) == "Hello"
 
+    def test_the_certificates_are_loaded_once(self) -> None:
+        """They cost 30 ms, which every event loop would pay."""
+        contexts = {id(_http._ssl_context()) for _ in range(3)}  # pyright: ignore[reportPrivateUsage]
+        assert len(contexts) == 1
+        start = time.process_time()
+        for _ in range(20):
+            asyncio.run(_http.shared_async_client())
+        assert time.process_time() - start < 0.3
+
     def test_threads(self, server: ScriptedServer) -> None:
         model = model_for(server)
         answers = model.batch(["hi"] * 8, config={"max_concurrency": 4})
@@ -409,6 +418,6 @@ def test_every_foreign_error_has_a_translation() -> None:
     for cls in errors:
         foreign = cls.__new__(cls)
         foreign.args = (f"text {KEY}",)
-        ours = _http.translate(foreign, KEY)
+        ours = _http.translate(foreign, (KEY,))
         assert isinstance(ours, OpenRouterError), cls
         assert KEY not in str(ours)

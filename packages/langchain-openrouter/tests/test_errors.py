@@ -1,6 +1,7 @@
 """The error tree: what errors carry, show and survive."""
 
 import copy
+import json
 import pickle
 from typing import Any
 
@@ -9,7 +10,15 @@ from langchain_core.exceptions import ContextOverflowError, ModelError, ModelRat
 from langchain_core.messages import AIMessageChunk
 
 import langchain_openrouter
-from langchain_openrouter import APIError, ConfigurationError, OpenRouterError, RateLimited, StreamBroken, errors
+from langchain_openrouter import (
+    APIError,
+    ConfigurationError,
+    ContextTooLong,
+    OpenRouterError,
+    RateLimited,
+    StreamBroken,
+    errors,
+)
 from langchain_openrouter._error_bodies import error_from_response, error_in
 from langchain_openrouter.errors import ERRORS_BY_STATUS, STATUS_BY_ERROR_TYPE, class_for
 
@@ -92,7 +101,7 @@ class TestResponses:
     def test_everything_is_read(self) -> None:
         """Status, code, type, wait, provider, id, metadata, body."""
         headers = {"retry-after": "7", "x-generation-id": "gen-9"}
-        error = error_from_response(429, headers, FULL, secret=None)
+        error = error_from_response(429, headers, FULL, secrets=())
         assert type(error) is RateLimited
         assert (error.status, error.code, error.error_type) == (429, 429, "rate_limit_exceeded")
         assert (error.retry_after, error.provider, error.generation_id) == (7.0, "Acme", "gen-9")
@@ -103,7 +112,7 @@ class TestResponses:
     def test_the_body_may_ask_for_a_wait(self) -> None:
         """`error.availability.retry_after`, when there is no header."""
         body = b'{"error": {"message": "m", "availability": {"code": "capacity_exhausted", "retry_after": 4}}}'
-        assert error_from_response(429, {}, body, secret=None).retry_after == 4.0
+        assert error_from_response(429, {}, body, secrets=()).retry_after == 4.0
 
     @pytest.mark.parametrize(
         ("body", "message"),
@@ -122,15 +131,22 @@ class TestResponses:
     )
     def test_any_body(self, body: bytes, message: str) -> None:
         """The status decides the class, the body explains what it can."""
-        error = error_from_response(502, {}, body, secret=None)
+        error = error_from_response(502, {}, body, secrets=())
         assert type(error) is errors.ServerFailed
         assert error.message == message
 
     def test_the_key_is_blotted_out(self) -> None:
         """Some servers repeat the key they refuse."""
         body = f'{{"error": {{"message": "bad {KEY}", "metadata": {{"k": "{KEY}"}}}}}}'.encode()
-        error = error_from_response(401, {}, body, secret=KEY)
+        error = error_from_response(401, {}, body, secrets=(KEY,))
         assert KEY not in str(error) + repr(error.__dict__)
-        inside = error_in({"error": {"message": f"bad {KEY}"}, "x": KEY}, secret=KEY)
+        inside = error_in({"error": {"message": f"bad {KEY}"}, "x": KEY}, secrets=(KEY,))
         assert inside is not None
         assert KEY not in str(inside) + repr(inside.__dict__)
+
+
+def test_openai_writes_the_type_into_the_code() -> None:
+    error = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
+    found = error_from_response(400, {}, json.dumps({"error": error}).encode(), secrets=())
+    assert type(found) is ContextTooLong
+    assert isinstance(found, ContextOverflowError)

@@ -270,3 +270,48 @@ def test_content_parts(block: Json, part: Json) -> None:
 def test_blocks_that_lack_something_say_what(block: Json, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         to_part(block)
+
+
+def test_inline_data_without_a_type() -> None:
+    """Files and videos have one that always does; an image or sound needs its own."""
+    url = "data:application/octet-stream;base64,AA"
+    assert to_part({"type": "file", "base64": "AA"}) == {"type": "file", "file": {"file_data": url}}
+    video = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AA"}}
+    assert to_part({"type": "video", "base64": "AA"}) == video
+
+
+def test_arguments_that_json_has_no_form_for_are_refused() -> None:
+    call: Any = {"name": "f", "args": {"path": object()}, "id": "c1"}
+    with pytest.raises(ConfigurationError, match="arguments of a call of f"):
+        to_wire([AIMessage("", tool_calls=[call])])
+
+
+def test_a_call_without_an_id_goes_back_without_one() -> None:
+    call: Any = {"name": "f", "args": {}, "id": None}
+    (wire,) = to_wire([AIMessage("", tool_calls=[call])])
+    assert wire["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+def test_empty_texts_of_an_assistant_stay_behind() -> None:
+    """Some providers refuse them."""
+    blocks = [{"type": "text", "text": ""}, {"type": "text", "text": "a"}, ""]
+    (wire,) = to_wire([AIMessage(blocks)])
+    assert wire["content"] == [{"type": "text", "text": "a"}]
+    assert to_wire([AIMessage([{"type": "text", "text": ""}])])[0]["content"] == ""
+
+
+def test_reasoning_that_was_kept_in_pieces_goes_back_whole() -> None:
+    """The other distribution of this name keeps every streamed fragment; whole blocks stay as they are."""
+    pieces = [
+        {"type": "reasoning.text", "text": "a", "index": 0},
+        {"type": "reasoning.text", "text": "b", "index": 0},
+        {"type": "reasoning.text", "signature": "s", "index": 0},
+        {"type": "reasoning.encrypted", "data": "x", "index": 1},
+        {"type": "reasoning.encrypted", "data": "y", "index": 1},
+        {"type": "reasoning.summary", "summary": "c"},
+        {"type": "reasoning.summary", "summary": "d"},
+    ]
+    whole = [{"type": "reasoning.text", "text": "ab", "signature": "s", "index": 0}, *pieces[3:]]
+    for details in (pieces, whole):
+        (wire,) = to_wire([AIMessage("a", additional_kwargs={"reasoning_details": details})])
+        assert wire["reasoning_details"] == whole

@@ -4,9 +4,11 @@ import asyncio
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from langchain_core.runnables import ConfigurableField
-from scripted_server import ScriptedServer, event, sse_reply
+from pydantic import BaseModel
+from scripted_server import ScriptedServer, completion, event, json_reply, sse_reply
 
 from langchain_openrouter import ChatOpenRouter, ConfigurationError
 from langchain_openrouter._request import SETTINGS, build_headers, completions_url, is_loopback
@@ -197,10 +199,17 @@ def test_address(base: str) -> None:
     assert completions_url(base) == "https://a/api/v1/chat/completions"
 
 
-@pytest.mark.parametrize("base", ["openrouter.ai/api/v1", "ftp://a", "", "/api"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        *("openrouter.ai/api/v1", "ftp://a", "", "/api", "http://[::1", "https://h:abc/v1", "http://h:99999/v1"),
+        *("https://u:pass@a/v1", "https://a/v1?key=pass", "https://a/v1#pass"),
+    ],
+)
 def test_addresses_that_cannot_work(base: str) -> None:
-    with pytest.raises(ConfigurationError, match="base_url"):
+    with pytest.raises(ConfigurationError, match="base_url") as caught:
         completions_url(base)
+    assert "pass" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +234,77 @@ def test_async_requests_are_the_same(server: ScriptedServer) -> None:
     model.invoke("hi", seed=1)
     asyncio.run(model.ainvoke("hi", seed=1))
     assert server.seen[0].body == server.seen[1].body
+
+
+class Weather(BaseModel):
+    """Get the weather."""
+
+    place: str
+
+
+def test_tools_of_a_call(server: ScriptedServer) -> None:
+    """Classes become tools as in `bind_tools`; dicts travel as they are."""
+    server_tool = {"type": "openrouter:web_search"}
+    body = sent(server, {"tools": [Weather, server_tool]})
+    assert body["tools"][0]["function"]["name"] == "Weather"
+    assert body["tools"][1:] == [server_tool]
+
+
+class TestArgumentsThatCannotWork:
+    """They are refused before anything is sent, by an error of this package."""
+
+    @pytest.mark.parametrize("timeout", ["30", [1, 2], [1, 2, 3, "4"], -1, True, {}])
+    def test_timeouts(self, server: ScriptedServer, timeout: Any) -> None:
+        with pytest.raises(ConfigurationError, match="timeout"):
+            sent(server, timeout=timeout)
+        with pytest.raises(ConfigurationError, match="timeout"):
+            sent(server, {"timeout": timeout})
+        assert server.seen == []
+
+    def test_a_timeout_of_four(self, server: ScriptedServer) -> None:
+        """As a list too, which is what a tuple becomes when a model is saved as JSON."""
+        assert sent(server, timeout=[1, 2, None, 4]) == BARE
+        assert sent(server, timeout=(1, 2, None, 4)) == BARE
+
+    @pytest.mark.parametrize("retries", ["2", -1, 1.5])
+    def test_retries(self, server: ScriptedServer, retries: Any) -> None:
+        with pytest.raises(ConfigurationError, match="max_retries"):
+            sent(server, {"max_retries": retries})
+
+    def test_retries_of_none_are_those_of_the_model(self, server: ScriptedServer) -> None:
+        busy = json_reply({"error": {"code": 503, "message": "busy"}}, 503, headers={"retry-after-ms": "1"})
+        server.answer(busy, json_reply(completion()))
+        assert sent(server, {"max_retries": None}) == BARE
+        assert len(server.seen) == 2
+
+    @pytest.mark.parametrize("value", [1, None, ["a"]])
+    def test_headers(self, server: ScriptedServer, value: Any) -> None:
+        with pytest.raises(ConfigurationError, match="header a must be a string"):
+            sent(server, {"extra_headers": {"a": value}})
+
+    @pytest.mark.parametrize("how", ["constructor", "call", "environment"])
+    def test_sessions(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+        long = "s" * 257
+        if how == "environment":
+            monkeypatch.setenv("OPENROUTER_SESSION_ID", long)
+        with pytest.raises(ValueError, match=r"session_id|256"):
+            sent(
+                server,
+                {"session_id": long} if how == "call" else {},
+                **({"session_id": long} if how == "constructor" else {}),
+            )
+        assert server.seen == []
+
+    def test_clients_of_another_kind(self, server: ScriptedServer) -> None:
+        with pytest.raises(ConfigurationError, match=r"http_client must be a httpx2\.Client, not a"):
+            sent(server, http_client=object())
+        with httpx2.Client() as client, pytest.raises(ConfigurationError, match="http_async_client"):
+            sent(server, http_async_client=client)
+
+    def test_a_closed_client(self, server: ScriptedServer) -> None:
+        client = httpx2.Client()
+        client.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            sent(server, http_client=client)
+        with pytest.raises(ConfigurationError, match="closed"):
+            list(ChatOpenRouter(model="acme/one", base_url=server.url, http_client=client).stream("hi"))

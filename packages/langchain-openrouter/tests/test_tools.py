@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 import pytest
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain.agents.structured_output import ProviderStrategy
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field, ValidationError
@@ -324,3 +325,34 @@ def test_an_agent_with_a_tool_and_a_provider_strategy(server: ScriptedServer) ->
         "content": "Sunny in SF",
         "name": "get_weather",
     }
+
+
+@pytest.mark.parametrize("schema", [GetWeather, Weather])
+def test_arguments_that_are_not_json_are_a_parsing_error(server: ScriptedServer, schema: Any) -> None:
+    """LangChain's parsers alone would answer None, as if the model had called nothing."""
+    server.answer(json_reply(call_reply(schema.__name__, '{"location": "S')))
+    result = cast("Json", model_for(server).with_structured_output(schema, include_raw=True).invoke("hi"))
+    assert result["parsed"] is None
+    assert isinstance(result["parsing_error"], OutputParserException)
+    assert result["raw"].invalid_tool_calls[0]["name"] == schema.__name__
+    with pytest.raises(OutputParserException, match=schema.__name__):
+        model_for(server).with_structured_output(schema).invoke("hi")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_agent_keeps_both_messages_of_a_server_that_repeats_an_id(server: ScriptedServer, stream: bool) -> None:
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    call["function"] = {"name": "get_weather", "arguments": '{"location": "SF"}'}
+    if stream:
+        server.answer(
+            sse_reply(event({"tool_calls": [call]}), event({}, "tool_calls")),
+            sse_reply(event({"content": "do"}), event({"content": "ne"}), event({}, "stop")),
+        )
+    else:
+        server.answer(json_reply(completion(None, tool_calls=[call])), json_reply(completion("done")))
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, streaming=stream)
+    agent = cast("Any", create_agent(model, tools=[get_weather]))
+    messages = agent.invoke({"messages": [{"role": "user", "content": "weather?"}]})["messages"]
+    assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
+    assert messages[-1].text == "done"
+    assert messages[1].response_metadata["id"] == messages[-1].response_metadata["id"] == "gen-1"

@@ -1,5 +1,7 @@
 """ChatOpenRouter: the LangChain chat model for OpenRouter and for gateways that speak its API."""
 
+from importlib.metadata import version
+
 from langchain_openrouter.chat_models import ChatOpenRouter
 from langchain_openrouter.errors import (
     APIError,
@@ -55,3 +57,5 @@ __all__ = [
     "TraceConfig",
     "Unprocessable",
 ]
+
+__version__ = version("langchain-openrouter")

@@ -30,14 +30,19 @@ def translate_content_chunk(message: AIMessageChunk) -> list[blocks.ContentBlock
     Raises:
         NotImplementedError: See `translate_content`.
     """
+    said = _said(message)
+    if message.chunk_position == "last" and message.content:
+        return cast("list[blocks.ContentBlock]", [*said, *_calls(message)])
+    # A word for an index: LangChain numbers the other blocks, and equal numbers would be merged. Text has the
+    # same word always, so that the citations at the end find it behind whatever came between.
+    said = [{**block, "index": "lc_text"} if block["type"] == "text" else block for block in said]
     if message.chunk_position == "last" or not message.tool_call_chunks:
-        return translate_content(message)
+        return cast("list[blocks.ContentBlock]", [*said, *_calls(message)])
     fragments: list[Json] = [
-        # A word for an index: LangChain numbers the other blocks, and equal numbers would be merged.
         {**chunk, "type": "tool_call_chunk", "index": f"lc_tool_{chunk.get('index')}"}
         for chunk in message.tool_call_chunks
     ]
-    return cast("list[blocks.ContentBlock]", [*_said(message), *fragments])
+    return cast("list[blocks.ContentBlock]", [*said, *fragments])
 
 
 def _said(message: AIMessage) -> list[Json]:
@@ -48,9 +53,12 @@ def _said(message: AIMessage) -> list[Json]:
     if reasoning := text_of(kwargs.get("reasoning_content")):
         found.append({"type": "reasoning", "reasoning": reasoning})
     annotations = [_annotation(raw) for raw in dicts_of(kwargs.get("annotations"))]
-    if message.content or annotations:
+    # Of a chunk the text comes in others, and the citations must find it; a whole message has no empty text.
+    if message.content or (annotations and isinstance(message, AIMessageChunk) and not message.tool_call_chunks):
         text: Json = {"type": "text", "text": message.content}
         found.append({**text, "annotations": annotations} if annotations else text)
+    if refusal := text_of(kwargs.get("refusal")):
+        found.append({"type": "non_standard", "value": {"type": "refusal", "refusal": refusal}})
     found.extend(_image(raw) for raw in dicts_of(kwargs.get("images")))
     audio = dict_of(kwargs.get("audio")) or {}
     if data := text_of(audio.get("data")):

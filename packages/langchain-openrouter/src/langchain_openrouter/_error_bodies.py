@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
+from langchain_openrouter._decoding import Secrets, decode_json, excerpt, mend, redact_json
 from langchain_openrouter._retry import parse_retry_after
 from langchain_openrouter.errors import STATUS_BY_ERROR_TYPE, APIError, class_for
 
@@ -24,7 +25,7 @@ def error_from_response(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    secret: str | None,
+    secrets: Secrets,
     now: Callable[[], float] = time.time,
 ) -> APIError:
     """Return the error that an answer with a status of 400 or more stands for.
@@ -33,25 +34,24 @@ def error_from_response(
         status: HTTP status.
         headers: Response headers; lookup must ignore case.
         body: The whole body; anything, JSON or not.
-        secret: The API key, blotted out wherever the body repeats it.
+        secrets: The API key and the like, blotted out wherever the body repeats them.
         now: Unix time in seconds, for a `Retry-After` that is a date.
     """
-    hidden = body.replace(secret.encode(), b"[key]") if secret else body
     try:
-        decoded: object = msgspec.json.decode(hidden)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        decoded: object = redact_json(mend(decode_json(body)[0]), secrets)
+    except (ValueError, RecursionError):
         decoded = None
     payload = cast("Json", decoded) if isinstance(decoded, dict) else {}
     raw = payload.get("error", payload.get("detail", payload.get("message")))
     if raw is None:
-        text = hidden[:_BODY_LIMIT].decode("utf-8", "replace")
+        text = excerpt(body, secrets, _BODY_LIMIT)
         raw = text.strip() if decoded is None and not text.lstrip().startswith("<") else ""
         raw = raw or f"the server answered {status} without an explanation"
         payload = {"text": text} if decoded is None else payload
     return _build(raw, payload, status=status, headers=headers, retry_after=parse_retry_after(headers, now))
 
 
-def error_in(payload: Json, *, headers: Mapping[str, str] = _NO_HEADERS, secret: str | None = None) -> APIError | None:
+def error_in(payload: Json, *, headers: Mapping[str, str] = _NO_HEADERS, secrets: Secrets = ()) -> APIError | None:
     """Return the error inside a 200 answer or one streamed event, or None.
 
     A choice that finished with the reason "error" is one even when no details came with it.
@@ -59,9 +59,7 @@ def error_in(payload: Json, *, headers: Mapping[str, str] = _NO_HEADERS, secret:
     raw = payload.get("error") or _error_of_choice(payload.get("choices"))
     if not raw:
         return None
-    if secret:
-        hidden = msgspec.json.encode([raw, payload]).replace(secret.encode(), b"[key]")
-        raw, payload = msgspec.json.decode(hidden)
+    raw, payload = redact_json([raw, payload], secrets)
     return _build(raw, payload, status=None, headers=headers, retry_after=None)
 
 
@@ -86,7 +84,8 @@ def _build(
     code = wire.get("code")
     error_type = _text(metadata.get("error_type")) or _text(wire.get("error_type")) or _text(wire.get("type"))
     status = status or _status_of(code, error_type)
-    return class_for(status, error_type)(
+    # OpenAI's own servers have the finer word in `code`.
+    return class_for(status, "context_length_exceeded" if code == "context_length_exceeded" else error_type)(
         _message(wire, metadata),
         status=status,
         code=code if isinstance(code, int | str) else None,

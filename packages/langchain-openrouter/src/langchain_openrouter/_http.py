@@ -10,16 +10,18 @@ import asyncio
 import atexit
 import os
 import random
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+from functools import cache, lru_cache
+from typing import Any, Final, TypeVar, cast
 
 import httpx2
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from langchain_openrouter._decoding import Secrets, redact
 from langchain_openrouter._error_bodies import error_from_response
 from langchain_openrouter._replies import parse_completion
 from langchain_openrouter._request import WireRequest
@@ -70,11 +72,29 @@ class Surroundings:
 REAL: Final = Surroundings()
 
 
-def translate(foreign: Exception, secret: str | None) -> OpenRouterError:
-    """Return the error of this package for one of the HTTP library's, without the key."""
+def translate(foreign: Exception, secrets: Secrets) -> OpenRouterError:
+    """Return the error of this package for one of the HTTP library's, and take the secrets out of both."""
     ours = next(FOREIGN[base] for base in type(foreign).__mro__ if base in FOREIGN)
-    text = str(foreign) or type(foreign).__name__
-    return ours(f"{_WORDS[ours]}: {text.replace(secret, '[key]') if secret else text}")
+    _clean(foreign, secrets)
+    return ours(f"{_WORDS[ours]}: {str(foreign) or type(foreign).__name__}")
+
+
+def _clean(foreign: BaseException, secrets: Secrets) -> None:
+    """Take the secrets out of an error that stays visible as the cause of ours, and out of its own causes.
+
+    The request it holds has failed and is built anew for every try.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = foreign
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.args = tuple(redact(arg, secrets) if isinstance(arg, str) else arg for arg in link.args)
+        request = getattr(link, "_request", None)
+        if isinstance(request, httpx2.Request):
+            for name, value in request.headers.items():
+                if (hidden := redact(value, secrets)) != value:
+                    request.headers[name] = hidden
+        link = link.__cause__ or link.__context__
 
 
 _WORDS: Final[Mapping[type[OpenRouterError], str]] = {
@@ -92,12 +112,18 @@ _async_clients: dict[tuple[int, int], tuple[asyncio.AbstractEventLoop, httpx2.As
 _loop_ends: dict[tuple[int, int], AsyncGenerator[None]] = {}
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """Return the one context of every pool: loading the certificates costs 30 ms, too much for each event loop."""
+    return httpx2.create_ssl_context()
+
+
 def shared_client() -> httpx2.Client:
     """Return the client of this process."""
     pid = os.getpid()
     # No lock: of two threads that come first at once, one client is kept and the other never opens a socket.
     return _sync_clients.get(pid) or _sync_clients.setdefault(
-        pid, httpx2.Client(limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
+        pid, httpx2.Client(verify=_ssl_context(), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
     )
 
 
@@ -112,7 +138,7 @@ async def shared_async_client() -> httpx2.AsyncClient:
         if other.is_closed():  # a loop that was closed without ending its generators
             _async_clients.pop(stale, None)
             _loop_ends.pop(stale, None)
-    client = httpx2.AsyncClient(limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
+    client = httpx2.AsyncClient(verify=_ssl_context(), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
     _async_clients[key] = (loop, client)
     _loop_ends[key] = _until_loop_ends(key, client)
     await anext(_loop_ends[key])
@@ -141,6 +167,7 @@ def _to_request(client: httpx2.Client | httpx2.AsyncClient, call: WireRequest, *
     """Build the request; a client of the user adds its own headers, cookies and timeout."""
     timeout = _to_timeout(call.timeout)
     if not own:
+        _refuse_closed(client)
         chosen: Any = httpx2.USE_CLIENT_DEFAULT if timeout is None else timeout
         return client.build_request("POST", call.url, content=call.body, headers=call.headers, timeout=chosen)
     extensions = {"timeout": (timeout or DEFAULT_TIMEOUT).as_dict()}
@@ -158,7 +185,45 @@ def _to_timeout(value: Any) -> httpx2.Timeout | None:
     if isinstance(value, int | float):
         # A plain number bounds silence; connecting keeps its own, shorter limit.
         return httpx2.Timeout(value, connect=min(value, 10.0))
-    return httpx2.Timeout(value)
+    return httpx2.Timeout(tuple(value))
+
+
+def check_timeout(value: object) -> None:
+    """Tell what is wrong with a timeout before it is used.
+
+    Raises:
+        ConfigurationError: It is neither seconds, nor four of them, nor a `httpx2.Timeout`.
+    """
+    if isinstance(value, list | tuple):
+        phases = cast("list[object]", value)
+        good = len(phases) == 4 and all(phase is None or _is_duration(phase) for phase in phases)
+    else:
+        good = value is None or isinstance(value, httpx2.Timeout) or _is_duration(value)
+    if good:
+        return
+    raise ConfigurationError(
+        f"timeout must be seconds, four of them (connect, read, write, pool) or a httpx2.Timeout, not {value!r}"
+    )
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def check_client(name: str, client: object, kind: type) -> None:
+    """Tell what is wrong with a client of the user before it is used.
+
+    Raises:
+        ConfigurationError: It is of another library, or synchronous where an asynchronous one is needed.
+    """
+    if client is not None and not isinstance(client, kind):
+        given = f"{type(client).__module__}.{type(client).__name__}"
+        raise ConfigurationError(f"{name} must be a httpx2.{kind.__name__}, not a {given}")
+
+
+def _refuse_closed(client: httpx2.Client | httpx2.AsyncClient) -> None:
+    if client.is_closed:
+        raise ConfigurationError("the http_client of this model has been closed")
 
 
 # -- whole answers -------------------------------------------------------------------------------------
@@ -204,7 +269,7 @@ def _complete_once(client: httpx2.Client, call: WireRequest, *, own: bool) -> Ch
     try:
         response = client.send(_to_request(client, call, own=own))
     except _FOREIGN as foreign:
-        raise translate(foreign, call.secret) from foreign
+        raise translate(foreign, call.secrets) from foreign
     return _read_answer(response, call)
 
 
@@ -212,14 +277,14 @@ async def _acomplete_once(client: httpx2.AsyncClient, call: WireRequest, *, own:
     try:
         response = await client.send(_to_request(client, call, own=own))
     except _FOREIGN as foreign:
-        raise translate(foreign, call.secret) from foreign
+        raise translate(foreign, call.secrets) from foreign
     return _read_answer(response, call)
 
 
 def _read_answer(response: httpx2.Response, call: WireRequest) -> ChatResult:
     if not response.is_success:
         raise _refusal(response, call)
-    return parse_completion(response.content, response.headers, secret=call.secret)
+    return parse_completion(response.content, response.headers, secrets=call.secrets)
 
 
 def _refusal(response: httpx2.Response, call: WireRequest) -> OpenRouterError:
@@ -227,8 +292,9 @@ def _refusal(response: httpx2.Response, call: WireRequest) -> OpenRouterError:
     status = response.status_code
     if status < 400:
         location = response.headers.get("location", "")
-        return ProtocolViolation(f"the server answered {status} {location}".strip() + ": check base_url")
-    return error_from_response(status, response.headers, response.content, secret=call.secret)
+        answered = redact(f"the server answered {status} {location}".strip(), call.secrets)
+        return ProtocolViolation(f"{answered}: check base_url")
+    return error_from_response(status, response.headers, response.content, secrets=call.secrets)
 
 
 # -- streamed answers ----------------------------------------------------------------------------------
@@ -298,8 +364,8 @@ def _stream_once(client: httpx2.Client, call: WireRequest, *, own: bool, usage: 
     try:
         response = client.send(_to_request(client, call, own=own), stream=True)
     except _FOREIGN as foreign:
-        raise translate(foreign, call.secret) from foreign
-    reply = ReplyStream(response.headers, secret=call.secret, with_usage=usage)
+        raise translate(foreign, call.secrets) from foreign
+    reply = ReplyStream(response.headers, secrets=call.secrets, with_usage=usage)
     with closing(response):
         try:
             if not _is_event_stream(response):
@@ -321,8 +387,8 @@ async def _astream_once(
     try:
         response = await client.send(_to_request(client, call, own=own), stream=True)
     except _FOREIGN as foreign:
-        raise translate(foreign, call.secret) from foreign
-    reply = ReplyStream(response.headers, secret=call.secret, with_usage=usage)
+        raise translate(foreign, call.secrets) from foreign
+    reply = ReplyStream(response.headers, secrets=call.secrets, with_usage=usage)
     async with aclosing(response):
         try:
             if not _is_event_stream(response):
@@ -341,11 +407,11 @@ async def _astream_once(
 
 
 def _cut(foreign: Exception, call: WireRequest, reply: ReplyStream) -> StreamBroken:
-    return reply.broken(str(translate(foreign, call.secret)))
+    return reply.broken(str(translate(foreign, call.secrets)))
 
 
 def _is_event_stream(response: httpx2.Response) -> bool:
-    kind = response.headers.get("content-type", "")
+    kind = response.headers.get("content-type", "").lower()
     return response.is_success and not kind.startswith(("application/json", "text/html"))
 
 

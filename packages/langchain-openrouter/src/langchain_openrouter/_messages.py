@@ -19,6 +19,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_openrouter._replies import dicts_of, merge_reasoning_details
 from langchain_openrouter.errors import ConfigurationError
 
 Json: TypeAlias = dict[str, Any]
@@ -120,7 +121,7 @@ def _encode_assistant(message: AIMessage) -> Json:
     blocks = [] if isinstance(message.content, str) else message.content
     content: Any = message.content
     if blocks or not isinstance(content, str):
-        content = to_parts([block for block in blocks if not _is_elsewhere(block, message)])
+        content = to_parts([block for block in blocks if not _is_empty(block) and not _is_elsewhere(block, message)])
     # With tool calls and no text the API wants null, not an empty string or list.
     wire: Json = {"role": "assistant", "content": content or (None if calls else "")}
     if calls:
@@ -131,22 +132,43 @@ def _encode_assistant(message: AIMessage) -> Json:
     return _named(wire, message)
 
 
+def _is_empty(block: object) -> bool:
+    """Tell whether a block is a text without text, which some providers refuse."""
+    if not isinstance(block, dict):
+        return block == ""
+    wire = cast("Json", block)
+    return wire.get("type") == "text" and not wire.get("text")
+
+
 def _is_elsewhere(block: object, message: AIMessage) -> bool:
     """Tell whether a block stands for something that another key of the wire message carries."""
-    kind = cast("Json", block).get("type") if isinstance(block, dict) else None
-    kept_in = {"image": "images", "audio": "audio"}.get(str(kind))
+    wire = cast("Json", block) if isinstance(block, dict) else {}
+    kind = wire.get("type")
+    if kind == "non_standard" and isinstance(wire.get("value"), dict):
+        kind = wire["value"].get("type")
+    kept_in = {"image": "images", "audio": "audio", "refusal": "refusal"}.get(str(kind))
     return kind in _NOT_TEXT or bool(kept_in and message.additional_kwargs.get(kept_in))
 
 
 def _encode_calls(message: AIMessage) -> list[Json]:
-    valid = [(call.get("id"), call["name"], msgspec.json.encode(call["args"]).decode()) for call in message.tool_calls]
+    valid = [
+        (call.get("id"), call["name"], _encode_arguments(call["name"], call["args"])) for call in message.tool_calls
+    ]
     invalid = [(call.get("id"), call.get("name") or "", call.get("args") or "") for call in message.invalid_tool_calls]
     if not valid and not invalid:
         return list(message.additional_kwargs.get("tool_calls") or [])
     return [
-        {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        # A call that came without an id goes back without one: null is no id.
+        {**({"id": call_id} if call_id else {}), "type": "function", "function": {"name": name, "arguments": arguments}}
         for call_id, name, arguments in (*valid, *invalid)
     ]
+
+
+def _encode_arguments(name: str, arguments: object) -> str:
+    try:
+        return msgspec.json.encode(arguments).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as cause:
+        raise ConfigurationError(f"the arguments of a call of {name} cannot be written as JSON: {cause}") from cause
 
 
 def _encode_reasoning(kwargs: Json, blocks: Sequence[Any]) -> Json:
@@ -155,7 +177,9 @@ def _encode_reasoning(kwargs: Json, blocks: Sequence[Any]) -> Json:
     Messages of other LangChain packages hold it as content blocks: standard ones and Anthropic's.
     """
     if details := kwargs.get("reasoning_details"):
-        return {"reasoning_details": details}
+        # Messages kept by the other distribution of this name hold streamed blocks in pieces.
+        known = dicts_of(details)
+        return {"reasoning_details": merge_reasoning_details([known]) if known else details}
     if reasoning := kwargs.get("reasoning_content"):
         return {"reasoning": reasoning}
     found = [cast("Json", block) for block in blocks if isinstance(block, dict)]
@@ -242,9 +266,13 @@ def _data_url(block: Json, kind: str) -> str:
     mime_type = block.get("mime_type") or block.get("media_type")
     if not data:
         raise ConfigurationError(f"a block of type {kind!r} needs `url`, or `base64` and `mime_type`")
-    if not mime_type:
+    if not (mime_type := mime_type or _MIME_TYPES.get(kind)):
         raise ConfigurationError(f"a block of type {kind!r} with inline data needs its `mime_type`")
     return f"data:{mime_type};base64,{data}"
+
+
+_MIME_TYPES: Final[Mapping[str, str]] = {"file": "application/octet-stream", "video": "video/mp4"}
+"""What inline data is when its block does not say; pictures and sound need their type to be read at all."""
 
 
 def _image(block: Json) -> Json:

@@ -5,7 +5,9 @@ is kept under its wire name, in `additional_kwargs` (from the message) or `respo
 Sources: API digest 1.6 to 1.10 for answers, 4.5 for reasoning, 2 for errors.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -13,6 +15,7 @@ from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from langchain_openrouter._decoding import Secrets, decode_object, excerpt, mend
 from langchain_openrouter._error_bodies import error_in
 from langchain_openrouter.errors import ProtocolViolation
 
@@ -51,19 +54,20 @@ _OUTPUT_DETAILS: Final = (
 _TEXT_KEYS: Final = frozenset({"text", "summary"})
 
 
-def parse_completion(body: bytes, headers: Mapping[str, str], *, secret: str | None) -> ChatResult:
+def parse_completion(body: bytes, headers: Mapping[str, str], *, secrets: Secrets) -> ChatResult:
     """Read the body of a non-streamed answer, one generation per choice.
 
     Raises:
         APIError: The body holds an error, at its top or in a choice.
         ProtocolViolation: The body is not a completion.
     """
-    payload = decode_object(body)
-    if (error := error_in(payload, headers=headers, secret=secret)) is not None:
+    payload, odd = decode_object(body, secrets)
+    payload = mend(payload) if odd else payload
+    if (error := error_in(payload, headers=headers, secrets=secrets)) is not None:
         raise error
     choices = dicts_of(payload.get("choices"))
     if not choices:
-        raise ProtocolViolation("the answer holds no choices", body=excerpt(body))
+        raise ProtocolViolation("the answer holds no choices", body=excerpt(body, secrets))
     usage = dict_of(payload.get("usage"))
     generations = [
         # Tokens are those of the whole answer: on the first choice only, so that sums come out right.
@@ -71,26 +75,6 @@ def parse_completion(body: bytes, headers: Mapping[str, str], *, secret: str | N
         for position, choice in enumerate(choices)
     ]
     return ChatResult(generations=generations, llm_output={"model_name": payload.get("model")})
-
-
-def decode_object(body: bytes) -> Json:
-    """Decode a JSON object.
-
-    Raises:
-        ProtocolViolation: The bytes are not JSON, or another kind of value.
-    """
-    try:
-        payload: object = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise ProtocolViolation(f"the answer is not JSON: {cause}", body=excerpt(body)) from None
-    if not isinstance(payload, dict):
-        raise ProtocolViolation("the answer is JSON but not an object", body=excerpt(body))
-    return cast("Json", payload)
-
-
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body as text, for an error."""
-    return body[:500].decode("utf-8", "replace")
 
 
 def dict_of(value: object) -> Json | None:
@@ -111,7 +95,6 @@ def _generation(payload: Json, choice: Json, usage: Json | None) -> ChatGenerati
     tool_calls, invalid_tool_calls = tool_calls_of(dicts_of(wire.get("tool_calls")))
     message = AIMessage(
         content=content,
-        id=text_of(payload.get("id")) or None,
         tool_calls=tool_calls,
         invalid_tool_calls=invalid_tool_calls,
         usage_metadata=None if usage is None else usage_of(usage),
@@ -150,8 +133,8 @@ def tool_calls_of(raw_calls: Iterable[Json]) -> tuple[list[ToolCall], list[Inval
         call_id = text_of(raw.get("id")) or None
         name, arguments = text_of(function.get("name")), arguments_of(function.get("arguments"))
         try:
-            parsed = msgspec.json.decode(arguments or "{}")
-        except (msgspec.DecodeError, UnicodeError) as cause:
+            parsed = _arguments_in(arguments or "{}")
+        except (ValueError, RecursionError) as cause:
             problem = f"the arguments are not JSON: {cause}"
         else:
             if isinstance(parsed, dict):
@@ -161,6 +144,14 @@ def tool_calls_of(raw_calls: Iterable[Json]) -> tuple[list[ToolCall], list[Inval
             problem = "the arguments are not a JSON object"
         invalid.append(InvalidToolCall(name=name, args=arguments, id=call_id, error=problem, type="invalid_tool_call"))
     return valid, invalid
+
+
+def _arguments_in(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        # Models write line breaks into strings as they are; LangChain reads streamed calls as leniently.
+        return mend(json.loads(text, strict=False))
 
 
 def arguments_of(value: object) -> str:
@@ -194,41 +185,48 @@ def reasoning_of(wire: Json) -> str:
     return "".join(text_of(detail.get("text")) or text_of(detail.get("summary")) for detail in details)
 
 
-def merge_reasoning_details(fragments: Iterable[Json]) -> list[Json]:
+def merge_reasoning_details(events: Iterable[Sequence[Json]]) -> list[Json]:
     """Join streamed fragments into the blocks that the non-streamed form of the same answer holds.
 
     Consecutive fragments of one type, index and id belong together: text is concatenated, of other keys
-    the last value that is not null wins. A block that already has its signature is complete.
+    the last value that is not null wins. A block that already has its signature is complete. Without an index,
+    fragments of one event are blocks of their own.
+
+    Args:
+        events: The fragments by the event they came in.
     """
     blocks: list[Json] = []
     texts: dict[str, list[str]] = {}
-    for fragment in fragments:
-        if not blocks or not _continues(blocks[-1], fragment):
-            _close(blocks, texts)
-            blocks.append({})
-        block = blocks[-1]
-        for key, value in fragment.items():
-            if key in _TEXT_KEYS and isinstance(value, str):
-                texts.setdefault(key, []).append(value)
-                block.setdefault(key, value)
-            elif value is not None or key not in block:
-                block[key] = value
+    for event in events:
+        for position, fragment in enumerate(event):
+            if not blocks or not _continues(blocks[-1], fragment, same_event=position > 0):
+                _close(blocks, texts)
+                blocks.append({})
+            block = blocks[-1]
+            for key, value in fragment.items():
+                if key in _TEXT_KEYS and isinstance(value, str):
+                    texts.setdefault(key, []).append(value)
+                    block.setdefault(key, value)
+                elif value is not None or key not in block:
+                    block[key] = value
     _close(blocks, texts)
     return blocks
 
 
-def _continues(block: Json, fragment: Json) -> bool:
+def _continues(block: Json, fragment: Json, *, same_event: bool) -> bool:
     if block.get("type") != fragment.get("type") or block.get("index") != fragment.get("index"):
         return False
-    ids = {block.get("id"), fragment.get("id")} - {None}
-    if len(ids) > 1:
+    for key in ("id", "data"):  # encrypted data comes whole: other data is another block
+        ours, theirs = block.get(key), fragment.get(key)
+        if ours is not None and theirs is not None and ours != theirs:
+            return False
+    has_text = any(fragment.get(key) for key in _TEXT_KEYS)
+    if has_text and block.get("signature"):
         return False
     if fragment.get("index") is not None:
         return True
     # Without an index only running text can be told from the next block.
-    return any(fragment.get(key) is not None for key in (*_TEXT_KEYS, "signature")) and not (
-        block.get("signature") and any(fragment.get(key) for key in _TEXT_KEYS)
-    )
+    return not same_event and any(fragment.get(key) is not None for key in (*_TEXT_KEYS, "signature"))
 
 
 def _close(blocks: list[Json], texts: dict[str, list[str]]) -> None:
@@ -264,7 +262,7 @@ def _details(raw: object, names: tuple[tuple[str, str], ...]) -> dict[str, int]:
 
 
 def _count(value: object) -> int:
-    return round(value) if isinstance(value, int | float) else 0
+    return round(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def metadata_of(payload: Json, choice: Json, usage: Json | None) -> Json:

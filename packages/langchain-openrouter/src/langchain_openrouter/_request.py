@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import msgspec
 from langchain_core.messages import BaseMessage
 
+from langchain_openrouter._decoding import Secrets
 from langchain_openrouter._messages import to_wire
+from langchain_openrouter._tools import to_wire_tool
 from langchain_openrouter.errors import ConfigurationError
 
 Json: TypeAlias = dict[str, Any]
@@ -23,6 +25,8 @@ Header: TypeAlias = tuple[bytes, bytes]
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 DEFAULT_BASE_URL: Final = "https://openrouter.ai/api/v1"
+
+SESSION_LIMIT: Final = 256
 
 SETTINGS: Final[tuple[str, ...]] = (
     "models",
@@ -69,7 +73,7 @@ _RENAMED: Final[Mapping[str, str]] = {
     "stop_sequences": "stop",
 }
 
-NOT_SENT: Final = frozenset(
+_STEERING: Final = frozenset(
     {
         "extra_body",
         "extra_headers",
@@ -85,6 +89,17 @@ NOT_SENT: Final = frozenset(
 """Arguments of a call that steer the client and are no field of the body."""
 
 
+def client_arguments(fields: Mapping[str, str | None]) -> frozenset[str]:
+    """Return the names that belong to the constructor only: a call that has one is refused.
+
+    Args:
+        fields: Every field of the model and its alias.
+    """
+    names = {*fields, *(alias for alias in fields.values() if alias)}
+    sent = {*SETTINGS, *_RENAMED, *_RENAMED.values()}
+    return frozenset(names - sent - _STEERING)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WireRequest:
     """One request, ready to be sent as often as the retry policy says.
@@ -94,14 +109,14 @@ class WireRequest:
         headers: Every header but those of the HTTP library's own making.
         body: JSON.
         timeout: What the user gave, in seconds or as an object of the HTTP library, or None.
-        secret: The API key, to be kept out of errors.
+        secrets: The API key and the like, to be kept out of errors.
     """
 
     url: str
     headers: list[Header] = field(repr=False)
     body: bytes = field(repr=False)
     timeout: object = None
-    secret: str | None = field(default=None, repr=False)
+    secrets: Secrets = field(default=(), repr=False)
 
 
 def build_body(
@@ -111,6 +126,7 @@ def build_body(
     stop: list[str] | None,
     call: Mapping[str, Any],
     stream: bool,
+    refused: frozenset[str] = frozenset(),
 ) -> Json:
     """Return the body of a chat completion request.
 
@@ -120,10 +136,13 @@ def build_body(
         stop: LangChain's own argument of every call.
         call: Arguments of this call; keys that are unknown here are fields of the body.
         stream: Whether the answer is to be streamed.
+        refused: Names of constructor arguments, see `client_arguments`; among them is the key.
 
     Raises:
-        ConfigurationError: A message has no form on the wire.
+        ConfigurationError: A message has no form on the wire, or a call has an argument of the constructor.
     """
+    if misplaced := sorted(refused & call.keys()):
+        raise ConfigurationError(f"{', '.join(misplaced)}: for the constructor of the model, not for a call")
     body: Json = {"model": settings["model_name"], "messages": to_wire(messages)}
     for name in SETTINGS:
         if (value := settings[name]) is not None:
@@ -133,21 +152,40 @@ def build_body(
     body.update(settings["model_kwargs"])
     if stop is not None:
         body["stop"] = stop
-    for name, value in call.items():
-        key = _RENAMED.get(name, name)
-        if key in NOT_SENT:
-            continue
-        if value is None:
-            body.pop(key, None)
-        else:
-            body[key] = value
+    _lay_over(body, call)
     if stream:
         body["stream"] = True
         if call.get("stream_usage", settings["stream_usage"]):
             body["stream_options"] = {"include_usage": True}
     body.update(settings["extra_body"] or {})
     body.update(call.get("extra_body") or {})
+    check_session(body.get("session_id"))
     return body
+
+
+def check_session(session_id: object) -> None:
+    """Refuse a session id that the API would refuse.
+
+    Raises:
+        ConfigurationError: It is longer than 256 characters (API digest 1.1).
+    """
+    if isinstance(session_id, str) and len(session_id) > SESSION_LIMIT:
+        raise ConfigurationError(f"session_id takes {SESSION_LIMIT} characters, not {len(session_id)}")
+
+
+def _lay_over(body: Json, call: Mapping[str, Any]) -> None:
+    for name, value in call.items():
+        key = _RENAMED.get(name, name)
+        if key in _STEERING:
+            continue
+        if value is None:
+            body.pop(key, None)
+        elif key == "tools" and isinstance(value, list | tuple):
+            # Dicts travel as they are; classes and functions, which `bind_tools` would turn into dicts, do too.
+            tools = cast("list[Any]", value)
+            body[key] = [tool if isinstance(tool, Mapping) else to_wire_tool(tool) for tool in tools]
+        else:
+            body[key] = value
 
 
 def encode_body(body: Json) -> bytes:
@@ -203,6 +241,8 @@ def build_headers(
     for headers in user_headers:
         named.update({name.lower(): value for name, value in headers.items()})
     for name, value in named.items():
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users' dicts are unchecked
+            raise ConfigurationError(f"the header {name} must be a string, not a {type(value).__name__}")
         if _CONTROL.search(value):
             raise ConfigurationError(f"the header {name} holds a line break or another control character")
     return [(name.encode(), value.encode()) for name, value in named.items()]
@@ -212,10 +252,16 @@ def completions_url(base_url: str) -> str:
     """Return the address of chat completions under a base such as `https://openrouter.ai/api/v1`.
 
     Raises:
-        ConfigurationError: The base is not an absolute http or https URL.
+        ConfigurationError: The base is not an absolute http or https URL, or more than that.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ConfigurationError(f"base_url must be an http or https URL such as {DEFAULT_BASE_URL}") from None
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigurationError("base_url must not hold a user, a query or a fragment")  # nor show them
+    if not whole:
         raise ConfigurationError(f"base_url must be an http or https URL such as {DEFAULT_BASE_URL}, not {base_url!r}")
     return f"{base_url.rstrip('/')}/chat/completions"
 

@@ -6,13 +6,16 @@ message that the same answer gives unstreamed, so whatever LangChain would conca
 Sources: API digest 1.7, 2.4 and 4.5; WHATWG HTML, "Server-sent events".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from langchain_openrouter._audio import Base64Joiner
+from langchain_openrouter._decoding import Secrets, SurrogateJoiner, decode_object, mend
 from langchain_openrouter._error_bodies import error_in
 from langchain_openrouter._replies import (
     EMPTY,
@@ -20,12 +23,12 @@ from langchain_openrouter._replies import (
     MODEL_PROVIDER,
     arguments_of,
     content_of,
-    decode_object,
     dict_of,
     dicts_of,
     finish_info,
     merge_reasoning_details,
     metadata_of,
+    parse_completion,
     reasoning_of,
     text_of,
     usage_of,
@@ -110,15 +113,15 @@ class ReplyStream:
 
     Args:
         headers: Response headers, for the generation id of an error.
-        secret: The API key, kept out of errors.
+        secrets: The API key and the like, kept out of errors.
         with_usage: False leaves `usage_metadata` out of the last chunk.
     """
 
     def __init__(
-        self, headers: Mapping[str, str] = _NO_HEADERS, *, secret: str | None = None, with_usage: bool = True
+        self, headers: Mapping[str, str] = _NO_HEADERS, *, secrets: Secrets = (), with_usage: bool = True
     ) -> None:
         self._headers = headers
-        self._secret = secret
+        self._secrets = secrets
         self._with_usage = with_usage
         self._decoder = SSEDecoder()
         self._calls = ToolCallPositions()
@@ -126,9 +129,13 @@ class ReplyStream:
         self._top: Json = {}
         self._choice: Json = {}
         self._usage: Json | None = None
-        self._details: list[Json] = []
+        self._details: list[list[Json]] = []
         self._kept: Json = {}
-        self._has_logprobs = False
+        self._texts: dict[str, list[str]] = {}
+        self._surrogates = SurrogateJoiner()
+        self._audio = Base64Joiner()
+        self._unstreamed: list[bytes] | None = None
+        self._begun = False
         self._done = False
 
     def __repr__(self) -> str:
@@ -140,37 +147,46 @@ class ReplyStream:
         """Whether the end marker `[DONE]` has arrived; what follows it is ignored."""
         return self._done
 
-    def feed(self, piece: bytes) -> list[ChatGenerationChunk]:
-        """Take the next bytes; return the chunks they complete.
+    def feed(self, piece: bytes) -> Iterator[ChatGenerationChunk]:
+        """Take the next bytes; yield the chunks they complete, each before what follows it is looked at.
 
         Raises:
             APIError: An event reports an error; it carries what had arrived.
-            ProtocolViolation: An event is not a JSON object.
+            StreamBroken: An event after the first chunk is not a JSON object.
+            ProtocolViolation: An event before the first chunk is not a JSON object.
         """
-        return self._take(self._decoder.feed(piece))
+        if not self._begun and (start := piece.lstrip()):
+            self._begun = True
+            # No line of an event stream begins with a brace: this is a whole answer under a wrong content type.
+            self._unstreamed = [] if start.startswith(b"{") else None
+        if self._unstreamed is not None:
+            self._unstreamed.append(piece)
+            return
+        yield from self._take(self._decoder.feed(piece))
 
-    def finish(self) -> list[ChatGenerationChunk]:
-        """Return the last chunk, after the stream has ended.
+    def finish(self) -> Iterator[ChatGenerationChunk]:
+        """Yield the last chunk, after the stream has ended.
 
         Raises:
             StreamBroken: No finish reason had arrived: the answer is not complete.
+            OpenRouterError: The answer came unstreamed, and is none.
         """
-        try:
-            chunks = self._take(self._decoder.close())
-        except ProtocolViolation:
-            chunks = []  # the last event was cut in two: the missing finish reason below tells
-        if self._choice.get("finish_reason") is None:
+        if self._unstreamed is not None:
+            yield self.whole(parse_completion(b"".join(self._unstreamed), self._headers, secrets=self._secrets))
+            return
+        # The last event may have been cut in two: the missing finish reason below tells.
+        with suppress(ProtocolViolation, StreamBroken):
+            yield from self._take(self._decoder.close())
+        if not self._choice.get("finish_reason"):
             raise self.broken("the stream ended without a finish reason")
         last = AIMessageChunk(
-            content="",
-            id=self._id(),
+            content=self._surrogates.rest("content"),
             additional_kwargs=self._collected(),
             response_metadata=metadata_of(self._top, self._choice, self._usage),
             usage_metadata=usage_of(self._usage) if self._usage and self._with_usage else None,
             chunk_position="last",
         )
-        info = finish_info(self._choice)
-        return [*chunks, ChatGenerationChunk(message=last, generation_info=info)]
+        yield ChatGenerationChunk(message=last, generation_info=finish_info(self._choice))
 
     def whole(self, result: ChatResult) -> ChatGenerationChunk:
         """Return an answer that came unstreamed as one chunk."""
@@ -178,7 +194,6 @@ class ReplyStream:
         assert isinstance(message, AIMessage)  # noqa: S101 - narrows what the field declares
         chunk = AIMessageChunk(
             content=message.content,
-            id=message.id,
             tool_calls=message.tool_calls,
             invalid_tool_calls=message.invalid_tool_calls,
             additional_kwargs=message.additional_kwargs,
@@ -192,9 +207,9 @@ class ReplyStream:
         """Return the error for a stream that stopped; it carries what had arrived."""
         return StreamBroken(reason, partial=self.partial())
 
-    def partial(self) -> AIMessageChunk | None:
+    def partial(self, unsent: AIMessageChunk | None = None) -> AIMessageChunk | None:
         """Return everything that has arrived as one chunk, or None."""
-        chunks = list(self._sent)
+        chunks = list(self._sent) if unsent is None else [*self._sent, unsent]
         if collected := self._collected():
             chunks.append(AIMessageChunk(content="", additional_kwargs=collected))
         if not chunks:
@@ -204,46 +219,58 @@ class ReplyStream:
         assert isinstance(merged, AIMessageChunk)  # noqa: S101 - narrows what `+` declares
         return merged
 
-    def _take(self, payloads: list[bytes]) -> list[ChatGenerationChunk]:
-        chunks: list[ChatGenerationChunk] = []
+    def _take(self, payloads: list[bytes]) -> Iterator[ChatGenerationChunk]:
         for payload in payloads:
             if self._done:
                 break
-            if payload == _DONE:
+            if payload.startswith(_DONE) and payload.strip() == _DONE:
                 self._done = True
                 break
+            if not payload or payload.isspace():
+                continue  # keeps the connection alive
             try:
-                message = self._message(decode_object(payload))
-            except OpenRouterError as failure:
-                if hasattr(failure, "partial"):
-                    failure.partial = self.partial()  # pyright: ignore[reportAttributeAccessIssue]
+                message = self._message(*decode_object(payload, self._secrets))
+            except ProtocolViolation as failure:
+                if self._sent:
+                    raise self.broken(f"the stream went on with something else: {failure}") from failure
                 raise
             if message is not None:
                 self._sent.append(message)
-                chunks.append(ChatGenerationChunk(message=message))
-        return chunks
+                yield ChatGenerationChunk(message=message)
 
-    def _message(self, payload: Json) -> AIMessageChunk | None:
+    def _message(self, payload: Json, odd: bool) -> AIMessageChunk | None:
         """Note what an event says about the answer; return a chunk when it brings some of it."""
+        if odd or self._surrogates.waits:
+            payload = self._mend(payload)
         self._top.update(_without_nulls(payload))
         # Reported twice by some servers: the last report counts, nothing is added up.
         self._usage = dict_of(payload.get("usage")) or self._usage
         choices = payload.get("choices")
-        if payload.get("error"):
-            raise self._error(payload)
-        if not isinstance(choices, list) or not choices:
-            return None
-        choice = dict_of(cast("list[object]", choices)[0])
-        if choice is None:
-            return None
-        if choice.get("finish_reason") == "error" or choice.get("error"):
-            raise self._error(payload)
-        self._choice.update(_without_nulls(choice))
-        return self._chunk(choice)
+        choice = dict_of(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else None
+        failed = payload.get("error")
+        if choice is not None:
+            failed = failed or choice.get("finish_reason") == "error" or choice.get("error")
+            self._choice.update(_without_nulls(choice))
+        message = None if choice is None else self._chunk(choice)
+        if failed:
+            raise self._error(payload, message)
+        return message
 
-    def _error(self, payload: Json) -> OpenRouterError:
-        error = error_in({**self._top, **payload}, headers=self._headers, secret=self._secret)
-        return error or ProtocolViolation("the stream reported an error that says nothing")
+    def _mend(self, payload: Json) -> Json:
+        """Return an event with whole characters; only of a delta the other half may still come."""
+        mended = cast("Json", mend(payload))
+        for raw, choice in zip(dicts_of(payload.get("choices"))[:1], dicts_of(mended.get("choices")), strict=False):
+            if (delta := dict_of(raw.get("delta"))) is not None:
+                choice["delta"] = self._surrogates.join(delta)
+        return mended
+
+    def _error(self, payload: Json, message: AIMessageChunk | None) -> OpenRouterError:
+        """Return the error of an event; what the event brings of the answer was not handed on, but had arrived."""
+        error = error_in({**self._top, **payload}, headers=self._headers, secrets=self._secrets)
+        if error is None:
+            return ProtocolViolation("the stream reported an error that says nothing")
+        error.partial = self.partial(message)
+        return error
 
     def _chunk(self, choice: Json) -> AIMessageChunk | None:
         delta = dict_of(choice.get("delta")) or dict_of(choice.get("message")) or {}
@@ -268,12 +295,12 @@ class ReplyStream:
             return None
         if extra:
             fields["additional_kwargs"] = extra
-        return AIMessageChunk(content=content, id=self._id(), response_metadata=metadata, **fields)
+        return AIMessageChunk(content=content, response_metadata=metadata, **fields)
 
     def _keep(self, key: str, value: Any, extra: Json) -> None:
         """Hand on what LangChain adds up rightly; collect the rest for the last chunk."""
         if key == "reasoning_details":
-            self._details.extend(dicts_of(value))
+            self._details.append(dicts_of(value))
         elif key == "refusal" and isinstance(value, str):
             extra[key] = value
         elif key == "audio" and isinstance(value, dict):
@@ -281,25 +308,34 @@ class ReplyStream:
             sent = cast("Json", value).items()
             audio = {k: v for k, v in sent if v is not None and k not in known}
             known.update({k: v for k, v in audio.items() if k not in {"data", "transcript"}})
+            if isinstance(data := audio.get("data"), str):
+                audio["data"] = self._audio.feed(data)
             extra[key] = audio
+        elif isinstance(value, str):
+            self._texts.setdefault(key, []).append(value)
         elif isinstance(value, list):
             self._kept[key] = [*self._kept.get(key, []), *value]
         else:
             self._kept[key] = value
 
-    def _id(self) -> str | None:
-        return text_of(self._top.get("id")) or None
-
     def _collected(self) -> Json:
         extra = {key: value for key, value in self._kept.items() if not key.startswith("_")}
+        for key, parts in self._texts.items():
+            # Either the text of a field not known here, cut into pieces, or a word that every delta repeats.
+            extra[key] = parts[0] if len(set(parts)) == 1 else "".join(parts)
         if self._details:
             extra["reasoning_details"] = merge_reasoning_details(self._details)
+        if rest := self._audio.rest:
+            extra["audio"] = {"data": rest}
         return extra
 
 
 def _without_nulls(wire: Json) -> Json:
-    """Return what a server reports: null means that it says nothing, not that the value is gone."""
-    return {key: value for key, value in wire.items() if value is not None}
+    """Return what a server reports: null means that it says nothing, not that the value is gone.
+
+    An empty finish reason is none: some servers send it with every delta.
+    """
+    return {k: v for k, v in wire.items() if v is not None and not (v == "" and k == "finish_reason")}
 
 
 class ToolCallPositions:
@@ -330,6 +366,7 @@ class ToolCallPositions:
         )
         call["id"] = call["id"] or call_id
         call["name"] = call["name"] or name
+        call["begun"] = call["begun"] or bool(chunk["args"])
         return chunk
 
     def _position(self, index: object, call_id: str | None, name: str | None) -> int:
@@ -345,6 +382,10 @@ class ToolCallPositions:
                 if call_id is None:
                     break
             elif same_index and same_id:
+                # One index for all and no ids: another name after arguments is the next call.
+                renamed = name is not None and call["name"] is not None and name != call["name"]
+                if call_id is None and renamed and call["begun"]:
+                    break
                 return position
-        self._calls.append({"index": index, "id": None, "name": None})
+        self._calls.append({"index": index, "id": None, "name": None, "begun": False})
         return len(self._calls) - 1

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
+from typing_extensions import override
 
 from langchain_openrouter._tools import to_response_format, to_wire_tool
 from langchain_openrouter.errors import ConfigurationError
@@ -65,10 +69,32 @@ def _check(schema: object, method: str, strict: bool | None) -> None:
         raise ConfigurationError("strict is not possible with json_mode: there is no schema to hold to")
 
 
+class _DictParser(JsonOutputKeyToolsParser):
+    @override
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _refuse_broken_calls(result)
+        return super().parse_result(result, partial=partial)
+
+
+class _PydanticParser(PydanticToolsParser):
+    @override
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _refuse_broken_calls(result)
+        return super().parse_result(result, partial=partial)
+
+
+def _refuse_broken_calls(result: list[Generation]) -> None:
+    """Raise for arguments that are not JSON: LangChain's parsers see no call then, and would answer None."""
+    message = result[0].message if result and isinstance(result[0], ChatGeneration) else None
+    if isinstance(message, AIMessage) and message.invalid_tool_calls and not message.tool_calls:
+        call = message.invalid_tool_calls[0]
+        raise OutputParserException(f"{call.get('name')}: {call.get('error')}", llm_output=call.get("args") or "")
+
+
 def _tool_parser(schema: object, name: str) -> Any:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+        return _PydanticParser(tools=[schema], first_tool_only=True)
+    return _DictParser(key_name=name, first_tool_only=True)
 
 
 def _text_parser(schema: object) -> Any:

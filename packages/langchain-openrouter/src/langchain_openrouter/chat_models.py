@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast
 
+import httpx2
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
@@ -19,11 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation, fi
 from typing_extensions import override
 
 from langchain_openrouter import _blocks, _http
+from langchain_openrouter._decoding import secrets_in
 from langchain_openrouter._request import (
     DEFAULT_BASE_URL,
     WireRequest,
     build_body,
     build_headers,
+    check_session,
+    client_arguments,
     completions_url,
     encode_body,
     is_loopback,
@@ -65,7 +69,7 @@ class ChatOpenRouter(BaseChatModel):
     model_name: str = Field(alias="model")
     """Model to ask, `author/slug[:variant]`."""
 
-    openrouter_api_key: SecretStr | None = Field(
+    openrouter_api_key: SecretStr | str | None = Field(
         default_factory=secret_from_env("OPENROUTER_API_KEY", default=None), alias="api_key"
     )
     """API key; from `OPENROUTER_API_KEY` when not given. A server on this machine needs none."""
@@ -194,6 +198,12 @@ class ChatOpenRouter(BaseChatModel):
         )
         return {**{k: v for k, v in given.items() if k not in unknown}, "model_kwargs": moved}
 
+    @field_validator("openrouter_api_key", mode="before")
+    @classmethod
+    def _keep_secret(cls, value: Any) -> Any:
+        # The annotation has `str` for callers only: what the field holds is a secret, in every repr and dump.
+        return SecretStr(value) if isinstance(value, str) else value
+
     @field_validator("app_categories", mode="before")
     @classmethod
     def _split_categories(cls, value: Any) -> Any:
@@ -210,6 +220,7 @@ class ChatOpenRouter(BaseChatModel):
 
     def _check(self) -> None:
         completions_url(self._base_url)
+        check_session(self.session_id)  # the environment's has passed pydantic unchecked, as every default does
         if self._api_key is None and not is_loopback(self._base_url):
             raise ConfigurationError(
                 "no API key: set the environment variable OPENROUTER_API_KEY or pass api_key=... "
@@ -218,6 +229,9 @@ class ChatOpenRouter(BaseChatModel):
         if self.streaming and (self.n or 1) > 1:
             raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
         timeout = self.request_timeout
+        _http.check_timeout(timeout)
+        _http.check_client("http_client", self.http_client, httpx2.Client)
+        _http.check_client("http_async_client", self.http_async_client, httpx2.AsyncClient)
         if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
             warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=4)
 
@@ -257,6 +271,13 @@ class ChatOpenRouter(BaseChatModel):
             "route": self.route,
             "model_kwargs": self.model_kwargs,
         }
+
+    @override
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Return what tracers record of a call: no headers, and no misplaced key of a call that will be refused."""
+        hidden = {"extra_headers", *_constructor_only(type(self))}
+        shown = {name: value for name, value in kwargs.items() if name not in hidden}
+        return super()._get_invocation_params(stop=stop, **shown)
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -346,10 +367,15 @@ class ChatOpenRouter(BaseChatModel):
     @property
     def _api_key(self) -> str | None:
         key = self.openrouter_api_key
-        return (key.get_secret_value().strip() or None) if key else None
+        plain = key.get_secret_value() if isinstance(key, SecretStr) else key
+        return (plain or "").strip() or None
 
     def _policy(self, call: Mapping[str, Any]) -> RetryPolicy:
-        return RetryPolicy(max_retries=call.get("max_retries", self.max_retries))
+        given = call.get("max_retries")
+        retries = self.max_retries if given is None else given
+        if not isinstance(retries, int) or retries < 0:
+            raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {retries!r}")
+        return RetryPolicy(max_retries=retries)
 
     def _wants_usage(self, call: Mapping[str, Any]) -> bool:
         return call.get("stream_usage", self.stream_usage) is not False
@@ -357,7 +383,8 @@ class ChatOpenRouter(BaseChatModel):
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, call: Mapping[str, Any], *, stream: bool
     ) -> WireRequest:
-        body = build_body(self.__dict__, messages, stop=stop, call=call, stream=stream)
+        refused = _constructor_only(type(self))
+        body = build_body(self.__dict__, messages, stop=stop, call=call, stream=stream, refused=refused)
         if stream and body.get("n", 1) != 1:
             raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
         api_key = self._api_key
@@ -372,12 +399,14 @@ class ChatOpenRouter(BaseChatModel):
             user_headers=(self.default_headers or {}, call.get("extra_headers") or {}),
             stream=stream,
         )
+        timeout = call.get("timeout", call.get("request_timeout", self.request_timeout))
+        _http.check_timeout(timeout)
         return WireRequest(
             url=completions_url(self._base_url),
             headers=headers,
             body=encode_body(body),
-            timeout=call.get("timeout", call.get("request_timeout", self.request_timeout)),
-            secret=api_key,
+            timeout=timeout,
+            secrets=secrets_in(headers),
         )
 
     # -- tools and structured output ---------------------------------------------------------------------
@@ -437,6 +466,11 @@ class ChatOpenRouter(BaseChatModel):
 
 def _list_of(stop: list[str] | str | None) -> list[str] | None:
     return [stop] if isinstance(stop, str) else copy.copy(stop)
+
+
+@cache
+def _constructor_only(cls: type[ChatOpenRouter]) -> frozenset[str]:
+    return client_arguments({name: field.alias for name, field in cls.model_fields.items()})
 
 
 @cache

@@ -186,7 +186,7 @@ class ServerFailed(APIError, ModelAPIError):
 
 
 class StreamBroken(OpenRouterError):
-    """The answer stopped before its end: the connection closed, or it ended without a finish reason.
+    """The answer stopped before its end: the connection closed, it ended without a finish reason or in garbage.
 
     Attributes:
         partial: The chunks that had arrived, added up, or None when nothing had.
