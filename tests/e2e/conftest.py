@@ -11,6 +11,7 @@ from fakes.provider import FakeProvider, running_provider
 BEHAVIOURS = (
     "answer", "slow-first:1.5", "endless", "hang", "status:400", "status:401", "status:500", "throttled", "garbage",
     "cut", "cut-at-once", "error-chunk", "error-first", "no-usage", "paced:10",
+    "bad-framing", "key-error",
 )  # fmt: skip
 
 

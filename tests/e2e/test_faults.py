@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from fakes.gateway import Gateway, chat_body, chunks_of, provider_config, running_gateway, text_of
+from fakes.gateway import (
+    COMMAND,
+    Gateway,
+    chat_body,
+    chunks_of,
+    clean_environment,
+    provider_config,
+    running_gateway,
+    text_of,
+)
 from fakes.provider import TEXT, USAGE, FakeProvider
 
 
@@ -85,11 +95,13 @@ def test_a_providers_retry_hint_reaches_the_caller(gateway: Gateway) -> None:
     assert gateway.post("fake/throttled").headers["retry-after"] == "7"
 
 
-@pytest.mark.parametrize("model", ["fake/cut", "fake/error-chunk"])
-def test_a_stream_that_breaks_says_so(gateway: Gateway, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "text"), [("fake/cut", "Hello, "), ("fake/error-chunk", "Hello, "), ("fake/bad-framing", "Hello")]
+)
+def test_a_stream_that_breaks_says_so(gateway: Gateway, model: str, text: str) -> None:
     """After output the error is an event with an integer code; the text so far has arrived; it is not a success."""
-    chunks, _ = gateway.stream(model)
-    assert text_of(chunks) == "Hello, "
+    chunks, _ = gateway.stream(model, timeout_s=10)
+    assert text == text_of(chunks)
     assert (chunks[-1]["choices"][0]["finish_reason"], chunks[-1]["error"]["code"]) == ("error", 502)
     (record,) = gateway.generations(1)
     assert (record["ending"], record["finish_reason"]) == ("failed", "error")
@@ -104,12 +116,14 @@ def test_missing_token_counts_are_estimated(gateway: Gateway) -> None:
     assert gateway.generations(1)[0]["usage"]["estimated"]
 
 
-_FAULTS = ("status:500", "throttled", "garbage", "cut-at-once")
+_FAULTS = [
+    *((fault, stream) for fault in ("status:500", "throttled", "garbage", "cut-at-once") for stream in (False, True)),
+    ("error-first", True),
+    ("role-then-cut", True),
+]
 
 
-@pytest.mark.parametrize(
-    ("fault", "stream"), [*((fault, stream) for fault in _FAULTS for stream in (False, True)), ("error-first", True)]
-)
+@pytest.mark.parametrize(("fault", "stream"), _FAULTS)
 def test_failures_before_output_move_on_to_the_next_endpoint(
     tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider, fault: str, *, stream: bool
 ) -> None:
@@ -145,9 +159,7 @@ def test_a_caller_who_hangs_up_ends_the_providers_work(
         behaviour = "slow-first-1.5"
     model = f"fake/{behaviour}"
     with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=10) as caller:
-        request = httpx2.Request("POST", f"{gateway.base_url}/chat/completions", json=chat_body(model, stream=stream))
-        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        caller.sendall(f"POST /api/v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+        caller.sendall(_raw_request(gateway, model, stream=stream))
         assert provider.arrived.acquire(timeout=10)
         if behaviour == "endless":
             assert caller.recv(100).startswith(b"HTTP/1.1 200")
@@ -185,3 +197,79 @@ def test_an_answer_that_outlasts_the_drain_time_is_told_so(gateway: Gateway) -> 
     last = chunks_of(answers[0])[-1]
     assert "shutting down" in last["error"]["message"]
     assert [record["ending"] for record in gateway.generations(1)] == ["cancelled"]
+
+
+def test_a_providers_words_do_not_give_the_key_away(gateway: Gateway) -> None:
+    """Some providers quote the key that they were sent: neither caller nor log gets to see it."""
+    response = gateway.post("fake/key-error", stream=True)
+    assert "What is" in response.text
+    assert "sk-first" not in response.text + gateway.log()
+
+
+def test_a_caller_who_never_reads_loses_no_record(gateway: Gateway) -> None:
+    """Stopping does not wait for a caller whose buffers are full."""
+    with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=10) as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        caller.sendall(_raw_request(gateway, "fake/endless", stream=True))
+        time.sleep(0.5)
+        assert 0 == gateway.stop()
+    assert ["cancelled"] == [record["ending"] for record in gateway.generations(1)]
+
+
+def test_a_pipelining_caller_who_hangs_up_is_noticed(gateway: Gateway, provider: FakeProvider) -> None:
+    """A second request behind the one that runs does not hide the end of the connection."""
+    with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=10) as caller:
+        caller.sendall(_raw_request(gateway, "fake/hang"))
+        assert provider.arrived.acquire(timeout=10)
+        time.sleep(0.2)
+        caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+    assert provider.hung_up.acquire(timeout=2), "the provider was left to run on"
+    assert ["cancelled"] == [record["ending"] for record in gateway.generations(1)]
+
+
+def test_an_offer_of_http2_is_passed_over(gateway: Gateway) -> None:
+    """Java's client and curl send one along with the request."""
+    url = f"{gateway.base_url}/chat/completions"
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
+    response = httpx2.post(url, json=chat_body("fake/answer"), headers=headers)
+    assert (200, TEXT) == (response.status_code, response.json()["choices"][0]["message"]["content"])
+
+
+def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
+    """Memory for headers has a bound."""
+    response = httpx2.get(f"{gateway.root}/healthz", headers={"X-Title": "x" * 1_000_000})
+    assert 400 == response.status_code
+
+
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_every_polite_signal_ends_it_in_order(gateway: Gateway, how: signal.Signals) -> None:
+    """Nothing is lost, and no stack trace is left behind."""
+    assert 200 == gateway.post("fake/answer").status_code
+    gateway.process.send_signal(how)
+    assert gateway.process.wait(20) == (130 if how == signal.SIGINT else 0)
+    assert 1 == len(gateway.generations(1))
+    assert "Traceback" not in gateway.log()
+
+
+def test_sigterm_right_after_the_first_line_is_heard(tmp_path: Path, provider: FakeProvider) -> None:
+    """A supervisor may change its mind while the gateway starts."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(provider_config({"first": provider.base_url}, {"fake/answer": "answer"}))
+    command = [COMMAND, "serve", "--config", str(file), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment()
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(10) in (0, -signal.SIGTERM)
+        finally:
+            process.kill()
+
+
+def _raw_request(gateway: Gateway, model: str, **fields: object) -> bytes:
+    request = httpx2.Request("POST", f"{gateway.base_url}/chat/completions", json=chat_body(model, **fields))
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    return f"POST /api/v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.read()

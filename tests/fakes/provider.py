@@ -11,6 +11,9 @@
     cut-at-once      closes the connection instead of answering
     error-chunk      a stream with an error after two pieces of text
     error-first      a stream whose first event is an error
+    role-then-cut    a stream that breaks off after a chunk with nothing but the role
+    key-error        a stream with an error that quotes the key it was sent
+    bad-framing      a stream whose second HTTP chunk is none
     no-usage         a stream without token counts
     paced:N          N pieces of text, a tenth of a second apart
 
@@ -69,6 +72,8 @@ class FakeProvider:
         self.requests.append(body)
         self.arrived.release()
         behaviour, _, argument = str(body["model"]).partition(":")
+        if behaviour == "key-error":
+            argument = headers["authorization"]
         answer = asyncio.ensure_future(self._answer(behaviour, argument, bool(body.get("stream")), writer))
         # Nothing may follow the request: if the connection has something to read, it is its end.
         end = asyncio.ensure_future(_wait_for_end(reader))
@@ -108,6 +113,17 @@ class FakeProvider:
     async def _stream(self, behaviour: str, argument: str, writer: asyncio.StreamWriter) -> bool:
         if behaviour == "error-first":
             return await _end_stream(writer, [_error("Overloaded.", code=503)])
+        if behaviour == "key-error":
+            return await _end_stream(writer, [_error(f"What is {argument}?", code=500)])
+        if behaviour == "role-then-cut":
+            await _send_event(writer, _chunk({"role": "assistant", "content": ""}))
+            await asyncio.sleep(0.2)
+            return False
+        if behaviour == "bad-framing":
+            await _send_event(writer, _chunk({"content": WORDS[0]}))
+            await asyncio.sleep(0.2)
+            writer.write(b"ZZZ\r\n")
+            await asyncio.sleep(3600)
         if behaviour in ("cut", "error-chunk"):
             for word in WORDS[:2]:
                 await _send_event(writer, _chunk({"content": word}))

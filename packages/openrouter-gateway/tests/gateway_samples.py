@@ -28,15 +28,21 @@ def make_endpoint(
     name: str | None = None,
     policy: DataPolicy | None = None,
     quirks: frozenset[str] = frozenset(),
-    prompt: str = "0",
+    prompt: str | None = "0",
     completion: str = "0",
     request: str = "0",
     quantization: str | None = None,
     parameters: set[str] | None = None,
     modalities: set[str] | None = None,
 ) -> Endpoint:
-    """Return an endpoint of a model; the provider's slug is the tag up to its first slash."""
+    """Return an endpoint of a model; the provider's slug is the tag up to its first slash.
+
+    Without a `prompt` price, no price is known.
+    """
     slug = tag.partition("/")[0]
+    price = None
+    if prompt is not None:
+        price = Price(prompt=Decimal(prompt), completion=Decimal(completion), request=Decimal(request))
     return Endpoint(
         model_id=model_id,
         provider=Provider(
@@ -48,7 +54,7 @@ def make_endpoint(
         ),
         upstream_id=f"{model_id.partition('/')[2]}-upstream",
         tag=tag,
-        price=Price(prompt=Decimal(prompt), completion=Decimal(completion), request=Decimal(request)),
+        price=price,
         quantization=quantization,
         supported_parameters=None if parameters is None else frozenset(parameters),
         input_modalities=None if modalities is None else frozenset(modalities),

@@ -102,6 +102,15 @@ class TestKeys:
 
         assert keys == {"openai": "mine", "acme": "a"}
 
+    @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "ACME_KEY"])
+    def test_a_variable_that_holds_no_key(self, variable: str) -> None:
+        """It is named, its value is not."""
+        settings = Settings.model_validate({"providers": {"acme": ACME | {"api_key_env": "ACME_KEY"}}})
+
+        with pytest.raises(ConfigError, match=variable) as caught:
+            load_keys(settings, {"ACME_KEY": "a", variable: "sk\nsecret"})
+        assert "secret" not in str(caught.value)
+
     @pytest.mark.parametrize("environment", [{}, {"ACME_KEY": " "}])
     def test_a_variable_that_is_not_set(self, environment: dict[str, str]) -> None:
         """The gateway does not start without a key that it was told to use."""
@@ -123,6 +132,7 @@ class TestBuild:
         assert [provider.slug for provider in catalog.providers] == [LOCAL]
         (endpoint,) = catalog.listings["local/smollm2-135m-instruct"].endpoints
         assert DataPolicy(trains=False, retains=False) == endpoint.provider.policy
+        assert Price() == endpoint.price
 
     def test_nothing(self) -> None:
         """Not even the embedded model."""
@@ -158,6 +168,7 @@ class TestBuild:
             two.supported_parameters,
             two.input_modalities,
         ) == ("two", "acme/turbo", None, None)
+        assert None is two.price
         assert None is catalog.default_model
 
     def test_two_providers_of_a_model(self) -> None:
@@ -180,8 +191,9 @@ class TestBuild:
         assert {slug} == {e.provider.slug for e in endpoints} == {p.slug for p in catalog.providers}
         assert all(re.fullmatch(r"[^/\s]+/[^/\s]+", key) for key in catalog.listings)
         assert all(key == e.model_id for key, listing in catalog.listings.items() for e in listing.endpoints)
-        assert any(e.price.prompt > 0 for e in endpoints)
-        assert all(0 <= rate < Decimal("0.01") for e in endpoints for rate in (e.price.prompt, e.price.completion))
+        prices = [e.price for e in endpoints if e.price is not None]
+        assert any(price.prompt > 0 for price in prices)
+        assert all(0 <= rate < Decimal("0.01") for price in prices for rate in (price.prompt, price.completion))
         assert sorted(catalog.listings) == list(catalog.listings)
 
     def test_a_protocol_that_is_not_spoken(self) -> None:
@@ -351,3 +363,11 @@ def test_prices_keep_every_digit(value: Decimal) -> None:
 
     assert re.fullmatch(r"(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", text)
     assert value == Decimal(text)
+
+
+def test_a_price_that_is_not_known_is_shown_as_nothing() -> None:
+    """Clients want numbers."""
+    listing = build(providers={"acme": ACME}).listings["acme/two:free"]
+
+    assert {"prompt": "0", "completion": "0"} == model_object(listing)["pricing"]
+    assert {"prompt": "0", "completion": "0"} == endpoints_object(listing)["endpoints"][0]["pricing"]

@@ -30,7 +30,6 @@ TABLE = {
     "HostRefused": (403, "permission_denied"),
     "RoutingError": (404, "not_found"),
     "ModelNotFound": (400, "invalid_request"),
-    "NoEndpoints": (404, "not_found"),
     "ConstraintFiltered": (404, "not_found"),
     "UpstreamError": (502, "provider_unavailable"),
     "Refused": (400, "invalid_request"),

@@ -114,9 +114,31 @@ def test_different_faults() -> None:
     assert summary is not None
     assert (summary.status, summary.message, summary.retry_after_s) == (502, "down", 5)
     assert summary.metadata["previous_errors"] == [
-        {"provider": "P", "code": "rate_limited", "status": 429},
-        {"provider": "Beta", "code": "provider_unavailable", "status": 500},
+        {"provider": "alpha", "code": "rate_limited", "status": 429},
+        {"provider": "beta", "code": "provider_unavailable", "status": 500},
     ]
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_a_model_that_no_provider_has(tries: int) -> None:
+    """404, and nothing to retry, though each provider's own 404 is a failure of the gateway's configuration."""
+    errors: list[UpstreamError] = [Unavailable("no such model", provider_status=404) for _ in range(tries)]
+    _, summary = drive([A, B][:tries], errors)
+
+    assert summary is not None
+    assert (404, "not_found", True) == (summary.status, summary.error_type, summary.failover)
+    assert summary.availability is not None
+    assert summary.availability["code"] == "model_unavailable_upstream"
+    assert False is summary.availability["retryable"]
+    assert ("previous_errors" in summary.metadata) == (tries > 1)
+
+
+def test_a_404_and_an_outage() -> None:
+    """Somebody may have the model later."""
+    _, summary = drive([A, B], [Unavailable("x", provider_status=404), Unavailable("x", provider_status=500)])
+
+    assert summary is not None
+    assert summary.status == 503
 
 
 def test_the_history_holds_no_bodies() -> None:

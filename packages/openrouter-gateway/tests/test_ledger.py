@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import re
+import resource
 import stat
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -79,13 +80,31 @@ async def test_nothing_is_written_at_once(tmp_path: Path, ledger: Ledger) -> Non
 
     journal = tmp_path / "deep" / "journal.jsonl"
     assert ids(journal) == []
-    assert f"<Ledger journal={journal} recorded=2 pending=2>" == repr(ledger)
+    assert f"<Ledger journal={journal} recorded=2 unwritten_bytes=" in repr(ledger)
 
     async with asyncio.timeout(5):
         while not ids(journal):  # noqa: ASYNC110 - a file tells nobody that it has grown
             await asyncio.sleep(0)
     assert ids(journal) == ["gen-0", "gen-1"]
-    assert f"<Ledger journal={journal} recorded=2 pending=0>" == repr(ledger)
+    assert f"<Ledger journal={journal} recorded=2 unwritten_bytes=0>" == repr(ledger)
+
+
+async def test_half_a_line_is_completed_later(tmp_path: Path, ledger: Ledger) -> None:
+    """A full disk takes what fits; the rest of the line follows when there is room."""
+    journal = tmp_path / "deep" / "journal.jsonl"
+    for number in range(3):
+        ledger.record(make_generation(number))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        ledger.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert 1000 == journal.stat().st_size
+
+    ledger.flush()
+
+    assert ids(journal) == ["gen-0", "gen-1", "gen-2"]
 
 
 async def test_a_batch_that_cannot_be_written_is_kept(
@@ -98,7 +117,7 @@ async def test_a_batch_that_cannot_be_written_is_kept(
     ledger.record(make_generation(0))
     with caplog.at_level(logging.ERROR):
         ledger.flush()
-    assert "1 generations wait" in caplog.text
+    assert "bytes wait" in caplog.text
     assert "acme" not in caplog.text
 
     journal.rmdir()
@@ -130,7 +149,7 @@ def test_without_a_journal_it_only_counts() -> None:
     ledger.record(make_generation(0))
     ledger.flush()
 
-    assert repr(ledger) == "<Ledger journal=None recorded=1 pending=0>"
+    assert repr(ledger) == "<Ledger journal=None recorded=1 unwritten_bytes=0>"
 
 
 def dice(seed: int) -> random.Random:

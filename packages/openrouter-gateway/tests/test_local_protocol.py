@@ -14,7 +14,6 @@ from openrouter_gateway.core.catalog import Endpoint, Provider
 from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
 from openrouter_gateway.errors import Cut, Refused
-from openrouter_gateway.wire.gbnf import Bounds, Grammar, bounded_schema
 from openrouter_gateway.wire.protocols.local import DEFAULT_MAX_TOKENS, Local
 
 LOCAL = Local()
@@ -61,7 +60,7 @@ def body_of(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def test_a_plain_request_keeps_its_fields_and_gets_a_limit() -> None:
-    """Sampling fields travel on; the model's name is the provider's; nulls are left out."""
+    """Sampling fields travel on; the model's name is the provider's; nulls and what is not known are left out."""
     body = body_of(temperature=0.5, top_k=7, seed=3, stop=None, provider={"order": ["x"]}, unheard_of=[1])
 
     assert body == {
@@ -70,7 +69,6 @@ def test_a_plain_request_keeps_its_fields_and_gets_a_limit() -> None:
         "temperature": 0.5,
         "top_k": 7,
         "seed": 3,
-        "unheard_of": [1],
         "max_tokens": DEFAULT_MAX_TOKENS,
     }
 
@@ -221,49 +219,34 @@ def test_malformed_schemas_are_the_callers_fault(parameters: dict[str, Any]) -> 
         body_of(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
 
 
-def test_bounds_are_added_where_there_are_none() -> None:
-    """A property that is called `type` is a property; what the caller bounded stays; references follow the move."""
-    schema = {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string"},
-            "short": {"type": "string", "maxLength": 3},
-            "kind": {"type": "string", "enum": ["a"]},
-            "list": {"type": "array", "items": {"$ref": "#/$defs/Item"}, "minItems": 9},
-        },
-        "$defs": {"Item": {"anyOf": [{"type": ["string", "null"]}, {"type": "integer"}]}},
-    }
-
-    assert bounded_schema(schema, Bounds(max_length=5, max_items=7), place="#/x") == {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string", "maxLength": 5},
-            "short": {"type": "string", "maxLength": 3},
-            "kind": {"type": "string", "enum": ["a"]},
-            "list": {"type": "array", "items": {"$ref": "#/x/$defs/Item"}, "minItems": 9, "maxItems": 9},
-        },
-        "$defs": {"Item": {"anyOf": [{"type": ["string", "null"], "maxLength": 5}, {"type": "integer"}]}},
-    }
-
-
 @pytest.mark.parametrize(
-    ("schema", "root"),
-    [
-        ({"const": 'a"b'}, r'"\"a\\\"b\""'),
-        ({"enum": [1, None]}, '("1" | "null")'),
-        ({"type": "boolean"}, '("true" | "false")'),
-        ({"type": "string", "maxLength": 4}, "string-0-4"),
-        ({"type": "integer", "minimum": 1, "maximum": 3}, '("1" | "2" | "3")'),
-        ({"type": "integer", "minimum": 0}, '("0" | [1-9] [0-9]{0,11})'),
-        ({"type": "object", "properties": {}}, '"{}"'),
-        ({"properties": ONE_TWO, "required": ["b"]}, r'"{" "\"b\": " "2" (", " "\"a\": " "1")? "}"'),
-        ({"properties": ONE_TWO}, r'"{" ("\"a\": " "1" (", " "\"b\": " "2")? | "\"b\": " "2")? "}"'),
-        ({"allOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}]}, r'"{" "\"a\": " "1" "}"'),
-    ],
-)  # fmt: skip
-def test_grammar_of_a_schema(schema: dict[str, Any], root: str) -> None:
-    """One line per kind of schema."""
-    assert Grammar(schema).text_or_root().split("\n")[0] == rf"root ::= {root} | [^{{\x00-\x20] [^\x00]*"
+    "field",
+    ["n_predict", "n_probs", "grammar", "samplers", "cache_prompt", "id_slot", "json_schema", "lora", "min_tokens"],
+)
+def test_llama_cpps_own_fields_do_not_reach_it(field: str) -> None:
+    """They would undo the limits: `n_predict` that of tokens, `grammar` that of the reply's form."""
+    assert body_of() == body_of(**{field: 7})
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(2**62, 4096), (5000, 4096), (4096, 4096), (9, 9)])
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_no_reply_may_be_longer_than_the_context(field: str, asked: int, sent: int) -> None:
+    """llama.cpp counts in 32 bits, and a larger number overflowed."""
+    endpoint = msgspec.structs.replace(ENDPOINT, context_length=4096)
+
+    assert json.loads(LOCAL.encode_chat(request_of(**{field: asked}), endpoint))["max_tokens"] == sent
+    assert body_of(max_tokens=2**62)["max_tokens"] == 2**31 - 1
+
+
+@pytest.mark.parametrize("fields", [{"tool_choice": "auto"}, {"tool_choice": "required"}])
+def test_a_schema_that_is_too_large_is_refused(fields: dict[str, Any]) -> None:
+    """However the call is enforced: llama.cpp's own converter would take seconds and fail."""
+    properties = {f"p{number}": {"type": "integer"} for number in range(2000)}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": properties}}}
+
+    with pytest.raises(Refused, match=r"tool's .*schema is too large for the embedded model") as caught:
+        body_of(tools=[tool], **fields)
+    assert caught.value.status == 400
 
 
 # --- replies ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from openrouter_gateway.callers.local import (
     LocalCaller,
     LocalModel,
     LocalSettings,
+    child_environment,
     find_default_model,
     restart_delay_s,
 )
@@ -69,6 +70,11 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - another process, or the supervisor seen from outside
@@ -96,6 +102,28 @@ async def test_it_answers_with_its_key_and_leaves_nothing_behind() -> None:
     assert (model.state, model.pid) == ("stopped", None)
     with pytest.raises(Unavailable, match="stopped"):
         await model.address(1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+async def test_the_child_does_not_get_the_gateways_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment holds the providers' keys, and the child runs native code on what strangers write."""
+    for name in ("OPENAI_API_KEY", "LLAMA_API_KEY", "DATABASE_URL"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("LC_TIME", "C")
+    async with running(LocalModel(settings())) as model:
+        await model.address(READY_S)
+        assert model.pid is not None
+        environment = environment_of(model.pid)
+
+    assert "secret" not in environment.values()
+    assert (os.environ["PATH"], "C") == (environment["PATH"], environment["LC_TIME"])
+
+
+def test_the_child_gets_what_it_needs_to_run() -> None:
+    """Also under Windows' spelling of names."""
+    needed = {"PATH": "a", "LD_LIBRARY_PATH": "b", "PYTHONPATH": "c", "SystemRoot": "d", "GGML_LOG": "e", "lc_all": "f"}
+
+    assert needed == child_environment({**needed, "LLAMA_API_KEY": "k", "HF_TOKEN": "k", "PATHS": "k", "AWS_X": "k"})
 
 
 async def test_a_killed_child_is_restarted_and_answers_again() -> None:
@@ -129,6 +157,27 @@ async def test_a_file_that_is_no_model_is_reported_with_its_reason(tmp_path: Pat
         with pytest.raises(Unavailable, match=r"does not start: .*load"):
             await model.address(READY_S)
         assert "backing off" in repr(model)
+
+
+async def test_requests_fail_while_it_backs_off_from_a_failed_start_and_wait_for_the_next(tmp_path: Path) -> None:
+    """As the module says: at once with the reason, then with the new start until that is decided."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + bytes(1000))
+    backed_off = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        await backed_off.wait()
+
+    async with running(LocalModel(settings(model_path=path), sleep=sleep)) as model:
+        await until(lambda: model.state == "backing off")
+        with pytest.raises(Unavailable, match="does not start"):
+            await asyncio.wait_for(model.address(READY_S), 1)
+
+        path.unlink()
+        path.symlink_to(find_default_model())
+        backed_off.set()
+        await until(lambda: model.state == "starting")
+        assert (await ask(await model.address(READY_S)))[0] == 200
 
 
 async def test_a_file_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:

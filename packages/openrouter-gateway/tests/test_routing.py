@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model
-from openrouter_gateway.errors import BadRequest, ConstraintFiltered, ModelNotFound, NoEndpoints
+from openrouter_gateway.errors import BadRequest, ConstraintFiltered, ModelNotFound
 from openrouter_gateway.routing.plan import RoutePlan, plan_route
 from openrouter_gateway.routing.slug import matches_any
 
@@ -214,11 +214,46 @@ class TestEndpointFilters:
         assert passes == ("priced" in tags(found))
         assert passes or removals(found) == [("priced", "max_price")]
 
+    @pytest.mark.parametrize(
+        ("ceiling", "passes"),
+        [({"prompt": 1000}, False), ({"request": 0}, False), ({}, True), ({"prompt": None}, True)],
+    )
+    def test_a_price_that_is_not_known(self, ceiling: dict[str, object], passes: bool) -> None:
+        """It is over any ceiling."""
+        found = plan(make_catalog(A, make_endpoint("unpriced", prompt=None)), max_price=ceiling)
+
+        assert passes == ("unpriced" in tags(found))
+        assert passes or removals(found) == [("unpriced", "max_price")]
+
+    @pytest.mark.parametrize(
+        ("kind", "ceiling", "passes"),
+        [
+            ("image_url", {"image": 1}, False),
+            ("image_url", {"audio": 1}, True),
+            ("input_audio", {"audio": "1"}, False),
+            ("input_audio", {"image": 1}, True),
+            ("text", {"image": 1, "audio": 1}, True),
+        ],
+    )
+    def test_ceilings_of_other_input(self, kind: str, ceiling: dict[str, object], passes: bool) -> None:
+        """Prices of images and audio are not known: a request that has them and limits them is not served."""
+        content = [{"role": "user", "content": [{"type": kind}]}]
+        request = make_request(model="a/one", messages=content, provider={"max_price": ceiling})
+
+        if passes:
+            assert tags(plan_route(request, ABC)) == ["alpha", "beta", "gamma"]
+            return
+        with pytest.raises(ConstraintFiltered, match=r"price of (image|audio) input that is not known") as caught:
+            plan_route(request, ABC)
+        assert caught.value.availability is not None
+        assert caught.value.availability["excluded_by"] == ["max_price"]
+
     @pytest.mark.parametrize("price", ["cheap", "", "NaN", "sNaN", "1,5"])
-    def test_a_price_that_is_no_number(self, price: str) -> None:
+    @pytest.mark.parametrize("kind", ["prompt", "completion", "request", "image", "audio"])
+    def test_a_price_that_is_no_number(self, kind: str, price: str) -> None:
         """The caller is told which field it is."""
         with pytest.raises(BadRequest, match="max_price"):
-            plan(ABC, max_price={"prompt": price})
+            plan(ABC, max_price={kind: price})
 
     @pytest.mark.parametrize(
         ("fields", "expected"),
@@ -317,16 +352,6 @@ class TestModels:
             "requested_models": ["acme/x"],
             "docs_url": "https://openrouter.ai/docs/errors#model_not_found",
         }
-
-    def test_a_model_that_nobody_serves(self) -> None:
-        """404, and not the caller's constraint."""
-        catalog = Catalog(listings={"a/one": Listing(model=Model(id="a/one", name="One"), endpoints=())}, providers=())
-
-        with pytest.raises(NoEndpoints) as caught:
-            plan_route(make_request(model="a/one"), catalog)
-
-        assert caught.value.availability is not None
-        assert (caught.value.status, caught.value.availability["code"]) == (404, "no_endpoints")
 
     def test_one_endpoint_under_two_names_is_tried_once(self) -> None:
         """The same endpoint may stand in for several models."""

@@ -62,13 +62,17 @@ def test_a_file(config: Path) -> None:
         [[providers.acme.models]]
         id = "acme/one"
         pricing = { prompt = "0.0000001", input_cache_read = 1 }
+        [[providers.acme.models]]
+        id = "acme/two"
         """,
     )
 
     assert settings.server.port == 9000
     assert settings.auth.keys[0].get_secret_value() == "sk-or-v1-one"
     assert Path("generations.jsonl") == settings.ledger.journal
-    (model,) = settings.providers["acme"].models
+    model, unpriced = settings.providers["acme"].models
+    assert None is unpriced.pricing
+    assert model.pricing is not None
     assert (Decimal("0.0000001"), Decimal(1), None) == (
         model.pricing.prompt,
         model.pricing.input_cache_read,
@@ -92,6 +96,14 @@ def test_a_file(config: Path) -> None:
         ("[upstream]\nidle_timeout_s = -1", "upstream.idle_timeout_s: "),
         ("[providers.Acme]\nbase_url = 'http://x'", "providers.Acme: "),
         ("[providers.acme]\nbase_url = 'ftp://x'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'https:///v1'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://:80'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://x:y'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://[x'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://x y'", "providers.acme.base_url: "),
+        ("[providers.acme]\nbase_url = 'http://x/v1?a=b'", "providers.acme.base_url: "),
+        ("[auth]\nkeys = ['ok', '']", "auth.keys.1: "),
         ("[providers.acme]\nprotocol = 'smtp'", "providers.acme.protocol: "),
         ("[[providers.acme.models]]\nid = 'one'", "providers.acme.models.0.id: "),
         ("[[providers.acme.models]]\nname = 'one'", "providers.acme.models.0.id: "),
@@ -150,6 +162,19 @@ def test_a_secret_is_never_said_back(config: Path, text: str) -> None:
         load_settings(config)
 
     assert "sk-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("key", ["sk secret", "sk-secret\\n", "\\u0000sk-secret", "sk-s\\u00e9cret", " sk-secret"])
+@pytest.mark.parametrize(("table", "path"), [("auth", "auth.keys.0"), ("providers.acme", "providers.acme.api_key")])
+def test_what_cannot_be_a_key(config: Path, table: str, path: str, key: str) -> None:
+    """It could not be sent in a header; the setting is named, the key is not."""
+    config.write_text(f"[{table}]\n" + (f'keys = ["{key}"]' if table == "auth" else f'api_key = "{key}"'))
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config)
+
+    assert f"{path}: has characters that no key has" in str(caught.value)
+    assert "cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_settings_can_be_shown(config: Path) -> None:

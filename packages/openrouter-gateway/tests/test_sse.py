@@ -137,6 +137,14 @@ class TestLimit:
         with pytest.raises(Garbled):
             feed_all(stream, [line] * 2000)
 
+    def test_what_is_complete_comes_first(self) -> None:
+        """Events of the same bytes are not lost with the one that is too large."""
+        stream = EventStream(max_event_bytes=1000)
+
+        assert [b"1"] == stream.feed(b"data: 1\n\ndata: " + b"x" * 2000)
+        with pytest.raises(Garbled):
+            stream.feed(b"x")
+
     def test_events_that_are_over_do_not_count(self) -> None:
         """Any number of small events pass."""
         stream = EventStream(max_event_bytes=100)

@@ -25,11 +25,31 @@ from openrouter_gateway.wire.tolerant import as_amount, as_count
         ("Infinity", None),
         (math.inf, None),
         ([], None),
+        (-1, None),
+        (-0.5, None),
+        ("-0.1", None),
+        (math.nan, None),
+        (1e300, None),
+        (10**500, None),
+        (10**9, None),
+        ("1e999999", None),
+        ("1e-999999", None),
+        ("0e999999", None),
+        ("1" + "0" * 5000, None),
+        ("0", "0"),
+        (-0.0, "0"),
+        (999_999_999, "999999999"),
     ],
 )
 def test_amounts(value: object, amount: str | None) -> None:
     """The digits that were sent, not their binary neighbours; no finite number, no amount."""
     assert (None if amount is None else Decimal(amount)) == as_amount(value)
+
+
+@pytest.mark.parametrize("count", [10**15, 2**64 - 1, 10**500, 1e15])
+def test_a_count_that_nothing_has(count: float) -> None:
+    """It would make sums that JSON parsers do not take."""
+    assert as_count(count) == 0
 
 
 @given(ANY_JSON)
@@ -43,10 +63,10 @@ def test_any_value_is_a_count_or_nothing(value: object) -> None:
 
 @given(ANY_JSON)
 def test_any_value_is_an_amount_or_nothing(value: object) -> None:
-    """An amount is finite."""
+    """An amount is finite and not negative."""
     amount = as_amount(value)
 
-    assert amount is None or amount.is_finite()
+    assert amount is None or (amount.is_finite() and amount >= 0)
 
 
 @pytest.mark.parametrize(

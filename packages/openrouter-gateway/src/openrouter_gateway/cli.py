@@ -12,10 +12,13 @@ from typing import Annotated
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from openrouter_gateway.app import Gateway, configure_logging
 from openrouter_gateway.config.settings import CONFIG_VARIABLE, Settings, load_settings
+from openrouter_gateway.edge.connection import GatewayProtocol
 from openrouter_gateway.errors import ConfigError
 
 app = typer.Typer(
@@ -78,7 +81,7 @@ def serve(
         gateway = Gateway(settings)
         listener = _listen(settings)
     except ConfigError as error:
-        _console.print(f"[red]Cannot start:[/] {error}", markup=True)
+        _console.print(f"[red]Cannot start:[/] {escape(str(error))}")
         raise typer.Exit(2) from None
     _announce(settings, gateway, listener)
     _run(settings, gateway, listener)
@@ -111,16 +114,13 @@ def _announce(settings: Settings, gateway: Gateway, listener: socket.socket) -> 
     sys.stdout.flush()
 
 
-def _do_nothing(_signal: int, _frame: FrameType | None) -> None:
-    """Take a signal without ending for it."""
-
-
 def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
     server = settings.server
     config = uvicorn.Config(
         gateway.edge if server.workers == 1 else "openrouter_gateway.app:create_app",
         factory=server.workers > 1,
         workers=server.workers,
+        http=GatewayProtocol,
         timeout_graceful_shutdown=server.drain_timeout_s,
         access_log=False,
         proxy_headers=False,
@@ -129,14 +129,24 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
         ws="none",
     )
     if server.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+            raise typer.Exit(STARTUP_FAILURE)
         return
-    # The server drains on SIGTERM and then raises it once more; a drained gateway has ended well.
-    signal.signal(signal.SIGTERM, _do_nothing)
     runner = uvicorn.Server(config)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        runner.should_exit = True
+
+    # While it runs the server has a handler of its own for SIGTERM, and raises the signal once more when it has
+    # drained: that is a good end. This one is for the time before, and for SIGHUP, which the server does not know.
+    signal.signal(signal.SIGTERM, stop)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, stop)
     try:
         runner.run(sockets=[listener])
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    if not runner.started:
-        raise typer.Exit(3)
+    if not runner.started and not runner.should_exit:
+        raise typer.Exit(STARTUP_FAILURE)

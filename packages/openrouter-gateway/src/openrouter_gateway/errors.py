@@ -3,7 +3,7 @@
 GatewayError
 |- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed
 |- AccessError             the caller's rights: Unauthenticated, HostRefused
-|- RoutingError            nothing can serve it: ModelNotFound, NoEndpoints, ConstraintFiltered
+|- RoutingError            nothing can serve it: ModelNotFound, ConstraintFiltered
 |- UpstreamError           a provider's fault, each with `failover`:
 |  |- Refused, Throttled, Unavailable, TimedOut, Garbled, Cut
 |- ConfigError             the operator's settings; never on the wire
@@ -118,10 +118,6 @@ class ModelNotFound(RoutingError):
     status = 400
     error_type = "invalid_request"
     availability_code = "model_not_found"
-
-
-class NoEndpoints(RoutingError):
-    """The model exists, but no endpoint of it is configured here."""
 
 
 class ConstraintFiltered(RoutingError):

@@ -10,10 +10,12 @@ exception is a stream that stays silent, which is opened with comments so that n
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from typing import Final
 
 from msgspec import Struct
 
@@ -33,6 +35,7 @@ from openrouter_gateway.routing.plan import plan_route
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.wire.skins import chat
 
+_GOODBYE_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,9 @@ class Call(Struct, frozen=True, kw_only=True):
     app_url: str | None = None
     app_title: str | None = None
     session_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Call of {len(self.body)} bytes>"
 
 
 class Client:
@@ -128,6 +134,8 @@ class _Generation:
         self._attempts: list[AttemptRecord] = []
         self._error: GatewayError | None = None
         self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
+        self._ended_at: float | None = None
+        self._recorded = False
         self.given = False  # some of the answer itself has been sent
 
     async def run(self) -> None:
@@ -146,6 +154,7 @@ class _Generation:
                 await self._fail(InternalError("Internal Server Error"))
             ending = "finished" if self._error is None else "failed"
         except asyncio.CancelledError:
+            self._record(ending)  # first: a caller who does not read may hold up the goodbye
             await self._say_goodbye()
             raise
         finally:
@@ -160,6 +169,7 @@ class _Generation:
         while True:
             began = services.timer()
             self._endpoint = endpoint
+            self._first_event_at = None
             self.meter = Meter()
             try:
                 await self._attempt(endpoint)
@@ -213,18 +223,22 @@ class _Generation:
         self.given = True
         if not self._client.started:
             await self._client.start_stream(self._id)
+        if last:
+            self._ended_at = self._services.timer()
         await self._client.write(data, last=last)
 
     async def give_whole(self, body: bytes) -> None:
         """Send a whole answer."""
         self.given = True
+        self._ended_at = self._services.timer()
         await self._client.answer(200, body, [(b"x-generation-id", self._id.encode())])
 
     async def _fail(self, error: GatewayError) -> None:
         """Tell the caller, with a status if none is out yet, within the stream otherwise."""
-        self._error = error
+        if self._error is None:
+            self._error = error
         client = self._client
-        if client.finished:
+        if client.finished or client.gone:
             return
         if client.started:
             await client.write(self._encode_in_stream(error), last=True)
@@ -245,7 +259,9 @@ class _Generation:
         """The task is being cancelled. If that is not the caller's doing, the gateway is stopping: say so."""
         if self._client.gone or self._client.finished:
             return
-        await self._fail(Unavailable("The gateway is shutting down; please send the request again"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._fail(Unavailable("The gateway is shutting down; please send the request again"))
 
     def _note_attempt(self, endpoint: Endpoint, began: float, error: UpstreamError | None) -> None:
         if error is not None:
@@ -262,7 +278,10 @@ class _Generation:
         )
 
     def _record(self, ending: Ending) -> None:
-        now = self._services.timer()
+        if self._recorded:
+            return
+        self._recorded = True
+        ended_at = self._ended_at or self._services.timer()
         endpoint, error, meter, params = self._endpoint, self._error, self.meter, self._request.params
         usage, cost = self.usage_and_cost()
         self._services.ledger.record(
@@ -282,7 +301,7 @@ class _Generation:
                 status=error.status if error else 200,
                 attempts=self._attempts,
                 latency_s=None if self._first_event_at is None else self._first_event_at - self._began,
-                duration_s=now - self._began,
+                duration_s=ended_at - self._began,
                 key_hash=self._grant.key_hash,
                 app_url=self._call.app_url,
                 app_title=self._call.app_title,
@@ -293,21 +312,28 @@ class _Generation:
 
 
 class _StreamedReply:
-    """Events to server-sent events: what one read of the provider brought is one write to the client."""
+    """Events to server-sent events: what one read of the provider brought is one write to the client.
+
+    Chunks that say nothing yet, such as the one with the role that many providers open with, wait for the first that
+    does: until then another endpoint can take over.
+    """
 
     def __init__(self, generation: _Generation, head: chat.ReplyHead) -> None:
         self._generation = generation
         self._encoder = chat.StreamEncoder(head)
+        self._out = bytearray()
+        self._speaks = False
 
     async def take(self, events: list[Event]) -> None:
         """Pass events on. A failure after output goes out behind what came before it; one before output does not."""
-        generation = self._generation
-        out = bytearray()
+        generation, out = self._generation, self._out
         ended = False
         failure: UpstreamError | None = None
         for event in events:
             if type(event) is Step:
                 generation.meter.watch(event)
+                if not self._speaks:
+                    self._speaks = _says_something(event)
                 self._encoder.encode_step(event, out)
             elif type(event) is UsageReported:
                 generation.meter.reported = event.usage
@@ -316,10 +342,18 @@ class _StreamedReply:
             else:
                 out += self._encoder.encode_end(*generation.usage_and_cost())
                 ended = True
-        if out and (failure is None or generation.given):
+        if out and ((self._speaks and failure is None) or ended or generation.given):
             await generation.give(bytes(out), last=ended)
+            out.clear()
         if failure is not None:
             raise failure
+
+
+def _says_something(step: Step) -> bool:
+    return any(
+        choice["finish_reason"] is not None or any(value for key, value in choice["delta"].items() if key != "role")
+        for choice in step.choices
+    )
 
 
 class _WholeReply:
@@ -358,7 +392,7 @@ class _Heartbeat:
 
     def _beat(self) -> None:
         writes = self._client.writes
-        if writes == self._writes_seen:
+        if writes == self._writes_seen and (self._sending is None or self._sending.done()):
             self._sending = self._loop.create_task(self._comment())
             writes += 1
         self._writes_seen = writes

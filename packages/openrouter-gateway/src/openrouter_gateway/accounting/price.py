@@ -9,9 +9,12 @@ _ZERO = Decimal(0)
 _FREE = Cost()
 
 
-def price_usage(usage: Usage, price: Price) -> Cost:
-    """Return the cost in USD. Cached and cache-writing tokens are part of the prompt and priced at their own rates."""
-    if not (price.prompt or price.completion or price.request):
+def price_usage(usage: Usage, price: Price | None) -> Cost:
+    """Return the cost in USD, 0 where the price is not known.
+
+    Cached and cache-writing tokens are part of the prompt and priced at their own rates.
+    """
+    if price is None or not (price.prompt or price.completion or price.request):
         return _FREE
     read_rate = price.prompt if price.cache_read is None else price.cache_read
     write_rate = price.prompt if price.cache_write is None else price.cache_write

@@ -1,12 +1,14 @@
 """Calls endpoints over HTTP: protocol and pool to events."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from openrouter_gateway.callers.pool import Pool, Reply, Target
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import Ended, Event
+from openrouter_gateway.core.events import Ended, Event, Failed
+from openrouter_gateway.errors import UpstreamError
 from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.base import Protocol
 
@@ -42,11 +44,23 @@ class HTTPCaller:
         """Call an endpoint at an address that is only known now."""
         protocol = PROTOCOLS[endpoint.provider.protocol]
         body = protocol.encode_chat(request, endpoint)
+        try:
+            async with aclosing(self._exchange(target, body, request, protocol)) as batches:
+                async for events in batches:
+                    if type(last := events[-1]) is Failed:
+                        target.hide_key(last.error)
+                    yield events
+        except UpstreamError as error:
+            target.hide_key(error)
+            raise
+
+    async def _exchange(
+        self, target: Target, body: bytes, request: ChatRequest, protocol: Protocol
+    ) -> AsyncGenerator[list[Event]]:
         reply = await self._pool.post(target, body)
         try:
             if not 200 <= reply.status < 300:
-                refusal = await _read_refusal(reply)
-                raise protocol.parse_refusal(reply.status, reply.headers, target.hide_key(refusal))
+                raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
             decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
             while data := await reply.read_some():
                 events = decoder.feed(data)

@@ -3,18 +3,21 @@
 starting --answers--> ready --exits--> backing off --time--> starting;  close() from any of them --> stopped
 
 The child's exit is the one sign of bad health. What it was answering breaks with its connections, which the HTTP
-caller reports as `Cut` or `Unavailable`; the next request waits for the restart.
+caller reports as `Cut` or `Unavailable`. The next request waits for the restart if that child had answered. If it ended
+before it answered, the next start is likely to fail as well: requests fail at once with its reason while the supervisor
+backs off, and wait again while it starts.
 """
 
 import asyncio
 import contextlib
 import importlib.util
+import os
 import random
 import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -46,6 +49,14 @@ _LONGEST_DELAY_S: Final = 30.0
 _EXIT_WAIT_S: Final = 3.0
 _KEPT_LOG_LINES: Final = 20
 _SHOWN_LOG_LINES: Final = 2
+
+# What a Python process and native libraries need to be found and to run. The rest stays here: the gateway's environment
+# holds the providers' keys, and the child runs native code on what strangers write.
+_PASSED_NAMES: Final = frozenset(
+    {"PATH", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR"}
+)
+_PASSED_PREFIXES: Final = ("LC_", "DYLD_", "PYTHON", "GGML_", "LLAMA_")
+_SECRET_SUFFIXES: Final = ("_KEY", "_TOKEN")  # `LLAMA_API_KEY` is a provider's
 
 
 class LocalSettings(Struct, frozen=True, kw_only=True):
@@ -282,6 +293,16 @@ class LocalModel:
         raise ChildFailed(reason or f"its process ended with status {status}")
 
 
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of an environment that the child gets."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (upper := name.upper()) in _PASSED_NAMES
+        or (upper.startswith(_PASSED_PREFIXES) and not upper.endswith(_SECRET_SUFFIXES))
+    }
+
+
 async def _spawn() -> asyncio.subprocess.Process:
     """Start the child in a session of its own, so that Ctrl-C reaches the gateway alone and it can drain."""
     return await asyncio.create_subprocess_exec(
@@ -291,6 +312,7 @@ async def _spawn() -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=child_environment(os.environ),
         start_new_session=True,
     )
 

@@ -38,9 +38,11 @@ class Target(Struct, frozen=True):
         """Return the target of a JSON request."""
         return cls(URL(url), CIMultiDict({"Content-Type": "application/json", **_IDENTITY, **headers}), key)
 
-    def hide_key(self, text: bytes) -> bytes:
-        """Return what the provider wrote without our key, in case it quotes it."""
-        return text.replace(self.key.encode(), b"[key]") if self.key else text
+    def hide_key(self, error: UpstreamError) -> None:
+        """Take our key out of what the provider says, in case it quotes it."""
+        if self.key and self.key in error.message:
+            error.message = error.message.replace(self.key, "[key]")
+            error.args = (error.message,)
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -115,6 +117,7 @@ class _Reply:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._content = response.content
+        _end_with_connection(response)
 
     async def read_some(self) -> bytes:
         try:
@@ -131,6 +134,24 @@ class _Reply:
                     pass
         except (aiohttp.ClientError, OSError):
             return  # the answer is complete; the connection is simply not used again
+
+
+def _end_with_connection(response: aiohttp.ClientResponse) -> None:
+    """Make sure that who reads the body learns of the connection's end.
+
+    aiohttp 3.14 forgets to wake the reader when what follows a chunk is not a chunk: it closes the connection, stops
+    its timer, and leaves the reader waiting for ever.
+    """
+    connection, content = response.connection, response.content
+    closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
+    if closed is None:
+        return
+
+    def tell(_: object) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
+
+    closed.add_done_callback(tell)
 
 
 def _translate(error: Exception, *, in_body: bool) -> UpstreamError:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from openrouter_gateway.config.settings import ModelSettings, PricingSettings, ProviderSettings, Settings
+from openrouter_gateway.config.settings import (
+    NO_KEY,
+    ModelSettings,
+    PricingSettings,
+    ProviderSettings,
+    Settings,
+    is_key,
+)
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
@@ -61,23 +68,30 @@ def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -
     """Return the key of every provider that has one, by slug: from the settings, or its variable.
 
     Raises:
-        ConfigError: a provider names a variable that is not set.
+        ConfigError: a provider names a variable that is not set; a variable holds what cannot be a key.
     """
     keys: dict[str, str] = {}
     for slug, row in load_provider_rows().items():
-        if found := environment.get(row.key_env, "").strip():
+        if found := _key_of(environment, row.key_env):
             keys[slug] = found
     for slug, provider in settings.providers.items():
         if provider.api_key is not None:
             keys[slug] = provider.api_key.get_secret_value()
         elif provider.api_key_env is not None:
-            found = environment.get(provider.api_key_env, "").strip()
+            found = _key_of(environment, provider.api_key_env)
             if not found:
                 raise ConfigError(
                     f"providers.{slug}.api_key_env names the variable {provider.api_key_env}, which is not set"
                 )
             keys[slug] = found
     return keys
+
+
+def _key_of(environment: Mapping[str, str], variable: str) -> str:
+    key = environment.get(variable, "").strip()
+    if not is_key(key):
+        raise ConfigError(f"the environment: {variable}: {NO_KEY}")
+    return key
 
 
 def build_catalog(settings: Settings, keyed: frozenset[str]) -> Catalog:
@@ -99,7 +113,7 @@ def build_catalog(settings: Settings, keyed: frozenset[str]) -> Catalog:
         if LOCAL in settings.providers:
             raise ConfigError(f"providers.{LOCAL}: this name is the embedded model's, choose another")
         _add_local(listings, settings)
-    listings = {key: listing for key, listing in sorted(listings.items()) if listing.endpoints}
+    listings = dict(sorted(listings.items()))
     providers = {e.provider.slug: e.provider for listing in listings.values() for e in listing.endpoints}
     local_id = settings.embedded.model_id if settings.embedded.enabled else None
     return Catalog(listings=listings, providers=tuple(providers.values()), default_model=local_id)
@@ -173,7 +187,9 @@ def _configured_endpoint(provider: Provider, model: ModelSettings) -> Endpoint:
     )
 
 
-def _configured_price(pricing: PricingSettings) -> Price:
+def _configured_price(pricing: PricingSettings | None) -> Price | None:
+    if pricing is None:
+        return None
     return Price(
         prompt=pricing.prompt,
         completion=pricing.completion,
@@ -195,6 +211,7 @@ def local_endpoint(settings: Settings) -> Endpoint:
         ),
         upstream_id=settings.embedded.model_id,
         tag=LOCAL,
+        price=Price(),
         context_length=settings.embedded.context_length,
         max_completion_tokens=settings.embedded.context_length,
         supported_parameters=_LOCAL_PARAMETERS,
@@ -267,17 +284,20 @@ def _known_model(key: str, info: "ModelInfo") -> Model:
     )
 
 
-def _known_price(info: "ModelInfo") -> Price:
-    """Return the current base price. Rates are USD per million tokens in the tables, per token in ours."""
+def _known_price(info: "ModelInfo") -> Price | None:
+    """Return the current base price, if any. Rates are USD per million tokens in the tables, per token in ours."""
     from genai_prices.types import ModelPrice
 
     prices = info.prices
     if not isinstance(prices, ModelPrice):
         # Several prices with conditions (dates, hours): the last one without a condition that is over.
         prices = prices[-1].prices
+    prompt, completion = _per_token(prices.input_mtok), _per_token(prices.output_mtok)
+    if prompt is None and completion is None:
+        return None
     return Price(
-        prompt=_per_token(prices.input_mtok) or Decimal(0),
-        completion=_per_token(prices.output_mtok) or Decimal(0),
+        prompt=prompt or Decimal(0),
+        completion=completion or Decimal(0),
         cache_read=_per_token(prices.cache_read_mtok),
         cache_write=_per_token(prices.cache_write_mtok),
     )

@@ -10,8 +10,9 @@ import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from openrouter_gateway.errors import ConfigError
@@ -23,7 +24,40 @@ _PREFIX = "OPENROUTER_GATEWAY__"
 CONFIG_VARIABLE = "OPENROUTER_GATEWAY_CONFIG"
 """Names the configuration file for processes that the command starts."""
 
+NO_KEY = "has characters that no key has: only visible ASCII, without spaces, can be sent in a header"
+"""Why a key is refused. Never says the key."""
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text can be sent as a key; an empty one is none at all, which is fine."""
+    return all("!" <= character <= "~" for character in text)
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    if not is_key(key.get_secret_value()):
+        raise ValueError(NO_KEY)
+    return key
+
+
+def _check_base_url(url: str) -> str:
+    """Raise `ValueError` for what requests cannot be sent below. The value is not said: it may hold a password."""
+    if not is_key(url):
+        raise ValueError("a URL has no spaces and no characters outside ASCII")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http:// or https:// and a host, as in https://api.example.com/v1")
+    if parts.query or parts.fragment:
+        raise ValueError("paths are appended to it, so it cannot have a query or a fragment")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is not a number from 0 to 65535") from None
+    return url
+
+
 Amount: TypeAlias = Annotated[Decimal, Field(ge=0)]
+Key: TypeAlias = Annotated[SecretStr, AfterValidator(_check_key)]
+BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
 
 
 class _Section(BaseModel):
@@ -50,7 +84,7 @@ class ServerSettings(_Section):
 class AuthSettings(_Section):
     """Keys that callers must present. Give the keys themselves, or their SHA-256 in hex."""
 
-    keys: list[SecretStr] = Field(default_factory=list[SecretStr])
+    keys: list[Annotated[Key, Field(min_length=1)]] = Field(default_factory=list[SecretStr])
     key_hashes: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
 
 
@@ -93,7 +127,9 @@ class ModelSettings(_Section):
     quantization: str | None = None
     input_modalities: list[str] | None = None
     supported_parameters: list[str] | None = None
-    pricing: PricingSettings = PricingSettings()
+    pricing: PricingSettings | None = Field(
+        default=None, description="Without, the price is not known: nothing is charged, and `max_price` excludes it."
+    )
 
 
 class ProviderSettings(_Section):
@@ -101,8 +137,8 @@ class ProviderSettings(_Section):
 
     name: str | None = None
     protocol: Literal["openai"] | None = None
-    base_url: str | None = Field(default=None, pattern="^https?://")
-    api_key: SecretStr | None = None
+    base_url: BaseURL | None = None
+    api_key: Key | None = None
     api_key_env: str | None = None
     trains_on_prompts: bool | None = None
     retains_prompts: bool | None = None

@@ -56,7 +56,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """One model at one provider: what is routed to, priced and measured.
 
     `model_id` is the model that answers, which is what replies and prices go by. It differs from the id it is listed
-    under when something stands in for the model that was asked for. None for `supported_parameters` and
+    under when something stands in for the model that was asked for. None for `price`, `supported_parameters` and
     `input_modalities`: not known.
     """
 
@@ -64,7 +64,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     provider: Provider
     upstream_id: str
     tag: str
-    price: Price = Price()
+    price: Price | None = None
     quantization: str | None = None
     context_length: int | None = None
     max_completion_tokens: int | None = None
@@ -73,7 +73,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 class Listing(Struct, frozen=True, kw_only=True):
-    """A model and its endpoints, in order of preference."""
+    """A model and its endpoints, at least one, in order of preference."""
 
     model: Model
     endpoints: tuple[Endpoint, ...]

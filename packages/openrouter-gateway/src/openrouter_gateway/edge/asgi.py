@@ -64,7 +64,8 @@ class Edge:
         except CallerGone:
             return
         except GatewayError as error:
-            await send_json(send, error.status, chat.encode_error_body(error), head=scope["method"] == "HEAD")
+            allow = [(b"allow", b"POST")] if isinstance(error, MethodNotAllowed) else []
+            await send_json(send, error.status, chat.encode_error_body(error), allow, head=scope["method"] == "HEAD")
         except Exception:  # noqa: BLE001 - the last line of defence
             # Whatever the server would do with it, the caller gets our shape and no stack trace.
             _log.exception("%s %s failed inside the gateway", scope["method"], path)
@@ -74,11 +75,13 @@ class Edge:
     async def _infer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
+        credential = _credential(headers)
+        authorize(credential, self._services().key_hashes)  # before a stranger's body takes up memory
         body = await read_body(receive, headers, self._max_body_bytes)
         call = Call(
             body=body,
-            credential=_credential(headers),
-            app_url=_text(headers, b"http-referer"),
+            credential=credential,
+            app_url=_text(headers, b"http-referer", most=1024),
             app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
             session_id=_text(headers, b"x-session-id"),
         )
@@ -90,7 +93,7 @@ class Edge:
         try:
             await serve(self._services(), call, client)
         except asyncio.CancelledError:
-            if not client.gone:
+            if not (client.gone or client.finished):
                 raise
             task.uncancel()
         finally:
@@ -103,9 +106,9 @@ def _credential(headers: dict[bytes, bytes]) -> str | None:
     if authorization is not None:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
         return key.strip() if scheme.lower() == "bearer" else None
-    return _text(headers, b"x-api-key")
+    return _text(headers, b"x-api-key", most=4096)
 
 
-def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+def _text(headers: dict[bytes, bytes], name: bytes, *, most: int = 256) -> str | None:
     value = headers.get(name)
-    return value.decode("latin-1") if value else None
+    return value[:most].decode("latin-1") if value else None

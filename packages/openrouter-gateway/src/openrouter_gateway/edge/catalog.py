@@ -108,7 +108,7 @@ def _model_row(listing: Listing) -> dict[str, Any]:
         "description": model.description,
         "context_length": model.context_length,
         "architecture": _architecture(model),
-        "pricing": _pricing(first.price if first else Price()),
+        "pricing": _pricing(first.price if first else None),
         "top_provider": {
             "context_length": first.context_length if first else None,
             "max_completion_tokens": first.max_completion_tokens if first else None,
@@ -133,7 +133,9 @@ def _architecture(model: Model) -> dict[str, Any]:
     }
 
 
-def _pricing(price: Price) -> dict[str, str]:
+def _pricing(price: Price | None) -> dict[str, str]:
+    """Return the prices, 0 where they are not known: clients want numbers, and that is what will be charged."""
+    price = price or Price()
     row = {"prompt": price.prompt, "completion": price.completion}
     if price.request:
         row["request"] = price.request

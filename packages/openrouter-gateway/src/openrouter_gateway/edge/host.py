@@ -5,15 +5,19 @@ that: by a name that it points to 127.0.0.1 (DNS rebinding), or by a plain cross
 that a page cannot forge: `Host` and `Origin`.
 """
 
+import re
+from typing import Final
+
 from openrouter_gateway.errors import HostRefused
+
+# Strict: what follows a name that is let pass, such as `:80@evil.example`, must not make it another name.
+_AUTHORITY: Final = re.compile(r"(\[(?P<v6>[^\[\]@]*)\]|(?P<name>[^\[\]:@/]*))(:[0-9]{1,5})?", re.ASCII)
 
 
 def host_name(authority: str) -> str:
-    """Return the name of `host`, `host:port` or `[v6]:port`, in lower case."""
-    if authority.startswith("["):
-        name, _, rest = authority[1:].partition("]")
-        return name.lower() if rest[:1] in ("", ":") else authority.lower()
-    return authority.partition(":")[0].lower()
+    """Return the name of `host`, `host:port`, `[v6]` or `[v6]:port`, in lower case; empty if it is none of these."""
+    found = _AUTHORITY.fullmatch(authority)
+    return (found["v6"] or found["name"] or "").lower() if found else ""
 
 
 class HostCheck:

@@ -72,7 +72,7 @@ def build_routes(
         ("/models/{author}/{slug}/endpoints", endpoints),
         ("/providers", providers),
     ]
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
@@ -81,6 +81,8 @@ def build_routes(
         lifespan=lifespan,
         exception_handlers={HTTPException: _on_http_error, GatewayError: _on_error, Exception: _on_defect},
     )
+    application.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
+    return application
 
 
 def _find(request: Request, services: Services) -> Listing:
@@ -102,7 +104,10 @@ async def _on_http_error(request: Request, failure: Exception) -> Response:
         error = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
     else:
         error = UnknownRoute(f"No such route: {request.method} {request.url.path}")
-    return _error(error)
+    answer = _error(error)
+    if isinstance(failure, HTTPException) and failure.headers:
+        answer.headers.update(failure.headers)  # a 405 says which methods there are
+    return answer
 
 
 async def _on_error(_: Request, error: Exception) -> Response:

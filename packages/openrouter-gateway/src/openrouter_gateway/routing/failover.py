@@ -17,50 +17,70 @@ def failover(plan: RoutePlan) -> Generator[Endpoint, UpstreamError, UpstreamErro
     error that is the request's own fault ends the plan for its model; the fallback models still get their try, as
     OpenRouter promises for `models`.
     """
-    failures: list[UpstreamError] = []
+    failures: list[tuple[Endpoint, UpstreamError]] = []
     refused_by: set[str] = set()
     for endpoint in plan.endpoints:
         if endpoint.model_id in refused_by:
             continue
         error = yield endpoint
-        failures.append(error)
+        failures.append((endpoint, error))
         if not error.failover:
             refused_by.add(endpoint.model_id)
     return _sum_up(failures, plan)
 
 
-def _sum_up(failures: list[UpstreamError], plan: RoutePlan) -> UpstreamError:
-    """Return one error for all: OpenRouter's summary, or the provider's own where there was no way to fall back."""
-    last = failures[-1]
-    if len(failures) == 1 or not last.failover or not plan.allow_fallbacks:
+def _sum_up(failures: list[tuple[Endpoint, UpstreamError]], plan: RoutePlan) -> UpstreamError:
+    """Return one error for all: OpenRouter's summary, or the provider's own where there was no way to fall back.
+
+    A model that no provider has (any more) is told even of a single try: its 502 would invite another one.
+    """
+    errors = [error for _, error in failures]
+    last = errors[-1]
+    if all(error.provider_status == 404 for error in errors):
+        summary = Unavailable(last.message, provider=last.provider, provider_status=404)
+        summary.provider_code = last.provider_code
+        summary.status, summary.error_type = 404, "not_found"
+        summary.availability = _availability("model_unavailable_upstream", plan, retryable=False)
+    elif len(errors) == 1 or not last.failover or not plan.allow_fallbacks:
         return last
-    hints = [error.retry_after_s for error in failures if error.retry_after_s is not None]
-    history = [
-        {
-            "provider": e.provider,
-            "code": e.provider_code or e.error_type,
-            "status": e.provider_status or e.status,
-        }
-        for e in failures
-    ]
-    if all(isinstance(error, Throttled) for error in failures):
-        summary: UpstreamError = Throttled(last.message, provider=last.provider)
-        summary.availability = _availability("capacity_exhausted", plan, min(hints, default=None))
-    elif all(error.status >= 500 or isinstance(error, TimedOut) for error in failures):
-        summary = Unavailable(last.message, provider=last.provider)
-        summary.status, summary.error_type = 503, "provider_overloaded"
-        summary.availability = _availability("temporarily_unavailable", plan, min(hints, default=None))
     else:
-        summary = last
-    summary.retry_after_s = min(hints, default=None)
-    summary.metadata["previous_errors"] = history
+        summary = _sum_up_outage(errors, plan)
+    if len(errors) > 1:
+        summary.metadata["previous_errors"] = [_history_row(endpoint, error) for endpoint, error in failures]
     return summary
 
 
-def _availability(code: str, plan: RoutePlan, retry_after_s: int | None) -> dict[str, object]:
+def _sum_up_outage(errors: list[UpstreamError], plan: RoutePlan) -> UpstreamError:
+    last = errors[-1]
+    hint = min((error.retry_after_s for error in errors if error.retry_after_s is not None), default=None)
+    if all(isinstance(error, Throttled) for error in errors):
+        summary: UpstreamError = Throttled(last.message, provider=last.provider)
+        summary.availability = _availability("capacity_exhausted", plan, retryable=True, retry_after_s=hint)
+    elif all(error.status >= 500 or isinstance(error, TimedOut) for error in errors):
+        summary = Unavailable(last.message, provider=last.provider)
+        summary.status, summary.error_type = 503, "provider_overloaded"
+        summary.availability = _availability("temporarily_unavailable", plan, retryable=True, retry_after_s=hint)
+    else:
+        summary = last
+    summary.retry_after_s = hint
+    return summary
+
+
+def _history_row(endpoint: Endpoint, error: UpstreamError) -> dict[str, object]:
+    """Return what of a failed try is shown: the provider by its slug (OpenRouter API, appendix B), never its words."""
+    return {
+        "provider": endpoint.provider.slug,
+        "code": error.provider_code or error.error_type,
+        "status": error.provider_status or error.status,
+    }
+
+
+def _availability(
+    code: str, plan: RoutePlan, *, retryable: bool, retry_after_s: int | None = None
+) -> dict[str, object]:
     found: dict[str, object] = {
         "code": code,
-        "retryable": True,
+        "retryable": retryable,
         "requested_models": list(dict.fromkeys(endpoint.model_id for endpoint in plan.endpoints)),
         "affected_providers": list(dict.fromkeys(endpoint.provider.slug for endpoint in plan.endpoints)),
         "docs_url": f"https://openrouter.ai/docs/errors#{code}",

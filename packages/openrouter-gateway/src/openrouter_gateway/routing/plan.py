@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing
-from openrouter_gateway.core.chat import ChatRequest, ProviderPreferences
-from openrouter_gateway.errors import BadRequest, ConstraintFiltered, ModelNotFound, NoEndpoints
+from openrouter_gateway.core.chat import ChatRequest, MaxPrice, ProviderPreferences
+from openrouter_gateway.errors import BadRequest, ConstraintFiltered, ModelNotFound
 from openrouter_gateway.routing.slug import matches_any
 
 _MILLION: Final = Decimal(1_000_000)
@@ -47,17 +47,10 @@ def plan_route(request: ChatRequest, catalog: Catalog) -> RoutePlan:
     Raises:
         BadRequest: no model is named and there is no default; a preference is malformed.
         ModelNotFound: one of the requested models is not in the catalogue.
-        NoEndpoints: the model is known, but nothing here serves it.
         ConstraintFiltered: the request's preferences removed every endpoint.
     """
     listings = _find_listings(request, catalog)
     candidates = list(dict.fromkeys(endpoint for listing in listings for endpoint in listing.endpoints))
-    if not candidates:
-        names = ", ".join(listing.model.id for listing in listings)
-        raise NoEndpoints(
-            f"No endpoints found for {names}: no provider that is configured here serves it",
-            requested_models=request.requested_models,
-        )
     preferences = request.params.provider
     modalities = _needed_modalities(request)
     if preferences is None and not modalities:
@@ -157,10 +150,9 @@ def _hard_filters(preferences: ProviderPreferences, modalities: frozenset[str], 
     if quantizations := preferences.quantizations:
         checks.append(lambda e: _check_quantization(e, quantizations))
     if preferences.max_price is not None:
-        prompt = _ceiling(preferences.max_price.prompt)
-        completion = _ceiling(preferences.max_price.completion)
-        per_request = _ceiling(preferences.max_price.request)
-        checks.append(lambda e: _check_price(e, prompt, completion, per_request))
+        ceilings = _parse_ceilings(preferences.max_price, modalities)
+        if ceilings:
+            checks.append(lambda e: _check_price(e, ceilings))
     if preferences.require_parameters:
         sent = frozenset(key for key in _PARAMETERS & request.fields.keys() if bytes(request.fields[key]) != b"null")
         checks.append(lambda e: _check_parameters(e, sent))
@@ -206,16 +198,19 @@ def _check_quantization(endpoint: Endpoint, wanted: list[str]) -> Removal | None
     return Removal(endpoint, "quantization", f"has quantization {own}")
 
 
-def _check_price(
-    endpoint: Endpoint, prompt: Decimal | None, completion: Decimal | None, per_request: Decimal | None
-) -> Removal | None:
+def _check_price(endpoint: Endpoint, ceilings: dict[str, Decimal]) -> Removal | None:
+    """Compare with the ceilings, by kind. What is not known is over any ceiling: the caller relies on it."""
     price = endpoint.price
-    if (
-        (prompt is not None and price.prompt * _MILLION > prompt)
-        or (completion is not None and price.completion * _MILLION > completion)
-        or (per_request is not None and price.request > per_request)
-    ):
-        return Removal(endpoint, "max_price", "costs more than provider.max_price")
+    if price is None:
+        return Removal(endpoint, "max_price", "has a price that is not known")
+    # Prices of image and audio input are in no table of ours yet.
+    rates = {"prompt": price.prompt * _MILLION, "completion": price.completion * _MILLION, "request": price.request}
+    for kind, ceiling in ceilings.items():
+        rate = rates.get(kind)
+        if rate is None:
+            return Removal(endpoint, "max_price", f"has a price of {kind} input that is not known")
+        if rate > ceiling:
+            return Removal(endpoint, "max_price", "costs more than provider.max_price")
     return None
 
 
@@ -227,7 +222,24 @@ def _check_parameters(endpoint: Endpoint, sent: frozenset[str]) -> Removal | Non
     return Removal(endpoint, "require_parameters", f"is not known to support {', '.join(sorted(missing))}")
 
 
-def _ceiling(value: float | str | None) -> Decimal | None:
+def _parse_ceilings(wanted: MaxPrice, modalities: frozenset[str]) -> dict[str, Decimal]:
+    """Return the ceilings that matter to a request with these input modalities, by kind.
+
+    Raises:
+        BadRequest: one of them is not a number.
+    """
+    ceilings = {
+        "prompt": _parse_ceiling(wanted.prompt),
+        "completion": _parse_ceiling(wanted.completion),
+        "request": _parse_ceiling(wanted.request),
+        "image": _parse_ceiling(wanted.image),
+        "audio": _parse_ceiling(wanted.audio),
+    }
+    unused = {"image", "audio"} - modalities
+    return {kind: ceiling for kind, ceiling in ceilings.items() if ceiling is not None and kind not in unused}
+
+
+def _parse_ceiling(value: float | str | None) -> Decimal | None:
     if value is None:
         return None
     try:

@@ -15,7 +15,7 @@ from openrouter_gateway.errors import ConfigError
 
 _FLUSH_INTERVAL_S: Final = 0.05
 _RETRY_INTERVAL_S: Final = 1.0
-_MAX_PENDING: Final = 100_000
+_MAX_UNWRITTEN_BYTES: Final = 64 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -38,26 +38,27 @@ class Ledger:
 
     def __init__(self, journal: Path | None) -> None:
         self._journal = journal
-        self._pending: list[Generation] = []
+        self._unwritten = bytearray()
         self._timer: asyncio.TimerHandle | None = None
-        self._encode = msgspec.json.Encoder().encode_into
+        self._encode_into = msgspec.json.Encoder().encode_into
         self.recorded = 0
         self.lost = 0
         if journal is not None:
             _open_for_writing(journal)
 
     def __repr__(self) -> str:
-        return f"<Ledger journal={self._journal} recorded={self.recorded} pending={len(self._pending)}>"
+        return f"<Ledger journal={self._journal} recorded={self.recorded} unwritten_bytes={len(self._unwritten)}>"
 
     def record(self, generation: Generation) -> None:
         """Queue one generation. Never blocks, never raises."""
         self.recorded += 1
         if self._journal is None:
             return
-        if len(self._pending) >= _MAX_PENDING:
+        if len(self._unwritten) > _MAX_UNWRITTEN_BYTES:
             self.lost += 1
             return
-        self._pending.append(generation)
+        self._encode_into(generation, self._unwritten, -1)
+        self._unwritten += b"\n"
         self._flush_in(_FLUSH_INTERVAL_S)
 
     def _flush_in(self, delay_s: float) -> None:
@@ -67,27 +68,22 @@ class Ledger:
     def _flush_on_time(self) -> None:
         self._timer = None
         self.flush()
-        if self._pending:
+        if self._unwritten:
             self._flush_in(_RETRY_INTERVAL_S)
 
     def flush(self) -> None:
-        """Write what is queued. What cannot be written stays queued, within bounds, and is tried again."""
-        if self._journal is None or not self._pending:
+        """Write what is queued. What cannot be written, be it half a line, stays queued and is tried again."""
+        if self._journal is None:
             return
-        lines = bytearray()
-        for generation in self._pending:
-            self._encode(generation, lines, -1)
-            lines += b"\n"
         try:
             with self._journal.open("ab", buffering=0) as file:
-                file.write(lines)
+                while self._unwritten:
+                    del self._unwritten[: file.write(self._unwritten)]
         except OSError as error:
             _log.error(
-                "cannot write to the journal %s: %s; %d generations wait, %d are lost",
+                "cannot write to the journal %s: %s; %d bytes wait, %d generations are lost",
                 self._journal,
                 error.strerror,
-                len(self._pending),
+                len(self._unwritten),
                 self.lost,
             )
-        else:
-            self._pending.clear()

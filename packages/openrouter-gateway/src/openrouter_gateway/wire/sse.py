@@ -2,8 +2,9 @@
 
 Follows the event-stream grammar of the HTML standard (html.spec.whatwg.org, server-sent events) for what matters to
 model APIs: lines end with LF, CRLF or CR and nothing else (so U+2028 inside JSON is data), lines that start with a
-colon are comments, several `data` lines of one event are joined by LF, an event that the stream leaves unfinished is
-not delivered. Event names, ids and retry times are read over: no protocol here needs them.
+colon are comments, several `data` lines of one event are joined by LF, an event with a `data` line is delivered even
+if the line is empty, one that the stream leaves unfinished is not. Event names, ids and retry times are read over: no
+protocol here needs them.
 """
 
 from openrouter_gateway.errors import Garbled
@@ -30,7 +31,8 @@ class EventStream:
         """Take the next bytes; return the payloads of the events that they complete.
 
         Raises:
-            Garbled: one event is larger than `max_event_bytes`.
+            Garbled: one event is larger than `max_event_bytes`. Not while these bytes complete other events: those
+                would be lost. The next bytes raise it then.
         """
         if self._skip_lf and chunk:
             self._skip_lf = False
@@ -62,7 +64,7 @@ class EventStream:
         if rest:
             self._held.append(rest)
             self._held_bytes += len(rest)
-        if self._held_bytes + self._data_bytes > self._limit:
+        if self._held_bytes + self._data_bytes > self._limit and not payloads:
             raise Garbled(f"an event of the provider's stream is larger than {self._limit} bytes")
         return payloads
 

@@ -1,23 +1,44 @@
 """Reading of values that providers get slightly wrong: counts as floats, numbers as text, null for nothing."""
 
 from decimal import Decimal, InvalidOperation
+from typing import Final
+
+_MAX_COUNT: Final = 10**15
+"""No answer has as many tokens. Sums of such counts stay far within what JSON parsers take."""
+_MAX_AMOUNT: Final = 10**9
+_MAX_DIGITS: Final = 40
 
 
 def as_count(value: object) -> int:
     """Return a token count: a whole number >= 0. Fractions are rounded up, anything else counts 0."""
     if type(value) is int:
-        return max(value, 0)
-    if isinstance(value, float) and 0 < value < 1e15:
+        return value if 0 < value < _MAX_COUNT else 0
+    if isinstance(value, float) and 0 < value < _MAX_COUNT:
         return -int(-value // 1)
     return 0
 
 
 def as_amount(value: object) -> Decimal | None:
-    """Return USD as a decimal, or None when the provider gave no finite number."""
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+    """Return USD as a decimal, or None when the provider gave no number, or one that is no cost of a call.
+
+    No cost is one that is negative, over a billion, or finer than any price: such numbers need not survive arithmetic,
+    and written without exponent they have as many digits as their sender wants.
+    """
+    match value:
+        case bool():
+            return None
+        case int() | float():
+            if not 0 <= value < _MAX_AMOUNT:  # nor is NaN
+                return None
+        case str():
+            if len(value) > _MAX_DIGITS:
+                return None
+        case _:
+            return None
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() else None
+    if not amount.is_finite() or not 0 <= amount < _MAX_AMOUNT:
+        return None
+    return amount if -_MAX_DIGITS < amount.adjusted() < _MAX_DIGITS else None

@@ -40,19 +40,27 @@ _TOOL_TEMPERATURE: Final = 0.2
 """Where tools are offered and the request sets none: the right choice in 42 of 52 cases, as at 0; at llama.cpp's own
 default of 0.8 in 38 (measured 2026-11-23)."""
 
-# Fields that are rewritten below, or that mean nothing here.
-_REWRITTEN: Final = frozenset(
+_PASSED: Final = frozenset(
     {
-        "messages",
-        "max_tokens",
-        "max_completion_tokens",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "repetition_penalty",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "stream",
     }
 )
+"""Fields that travel on. Nothing else does: llama.cpp has dozens of its own (`n_predict`, `grammar`, `samplers`,
+`n_probs`) that would undo limits, and they are not part of the API."""
+
+_MOST_TOKENS: Final = 2**31 - 1  # llama.cpp counts in 32 bits
 
 _TOOL_RULES: Final = (
     "When a tool can do what the user asks, reply with a JSON call of that tool. Otherwise answer in plain text.\n"
@@ -93,18 +101,17 @@ class Local:
         return self._openai.auth_headers(key)
 
     def encode_chat(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
-        """Rewrite messages, tools and format for llama.cpp; sampling fields travel on untouched.
+        """Rewrite messages, tools and format for llama.cpp; sampling fields travel on untouched, others stay here.
 
         Raises:
             Refused: content that is not text, or a contradiction between `tools` and `tool_choice`.
         """
         params = request.params
         plan = plan_reply(params)
-        fields = {
-            key: value for key, value in request.fields.items() if key not in _REWRITTEN and bytes(value) != b"null"
-        }
+        fields = {key: value for key, value in request.fields.items() if key in _PASSED and bytes(value) != b"null"}
         fields["messages"] = Raw(_encode(to_prompt(params.messages, plan)))
-        fields["max_tokens"] = Raw(_encode(params.max_completion_tokens or params.max_tokens or DEFAULT_MAX_TOKENS))
+        asked = params.max_completion_tokens or params.max_tokens or DEFAULT_MAX_TOKENS
+        fields["max_tokens"] = Raw(_encode(min(asked, endpoint.context_length or _MOST_TOKENS)))
         if params.repetition_penalty is not None:
             fields["repeat_penalty"] = Raw(_encode(params.repetition_penalty))
         if plan.tools and "temperature" not in fields:
@@ -176,14 +183,15 @@ def _answer_schema(params: ChatParams) -> dict[str, Any] | None:
 
 def _constraint(plan: ReplyPlan) -> dict[str, Any]:
     """Return the body's fields that bind the reply to the plan."""
-    if plan.may_be_text and plan.tools:
-        return {"grammar": Grammar(calls_schema(plan)).text_or_root()}
     if plan.tools:
         schema = calls_schema(plan)
     elif plan.answer_schema is not None:
         schema = bounded_schema(plan.answer_schema, _ANSWER_BOUNDS)
     else:
         return {}
+    grammar = Grammar(schema)  # made in any case: a schema that is too large is so for llama.cpp's converter, too
+    if plan.tools and plan.may_be_text:
+        return {"grammar": grammar.text_or_root()}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}}
 
 

@@ -28,8 +28,16 @@ _CALLER_AT_FAULT: Final = {
     422: "unprocessable",
     431: "payload_too_large",
 }
+# Their messages quote the key, whole or in part, and speak of bills and plans: ours, and no business of the caller's.
+_GATEWAY_AT_FAULT: Final = {
+    401: "the provider does not accept this gateway's key",
+    402: "the provider wants to be paid before it serves this gateway again",
+    403: "the provider does not let this gateway do that",
+}
 _TIMEOUTS: Final = frozenset({408, 504, 524})
 _MAX_MESSAGE: Final = 2_000
+_MAX_CODE: Final = 200
+_MARKUP: Final = re.compile(r"<[a-zA-Z/!?]")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 # Codes of OpenAI-compatible servers that name the fault more exactly than the status does.
@@ -45,11 +53,14 @@ _ERROR_TYPE_BY_CODE: Final = {
 
 
 def parse_openai_error(body: bytes) -> tuple[str, str | None]:
-    """Return message and code of an error body in any common shape; the text itself when it is not JSON."""
+    """Return message and code of an error body in any common shape.
+
+    Of what is not JSON, the text itself; none if it was not written for a reader: markup, compressed or binary bytes.
+    """
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body[:_MAX_MESSAGE].decode("utf-8", "replace").strip(), None
+        return _readable_text(body)[:_MAX_MESSAGE], None
     error = value
     if isinstance(value, dict):
         error = cast("dict[str, object]", value).get("error") or error
@@ -64,12 +75,24 @@ def parse_openai_error(body: bytes) -> tuple[str, str | None]:
     if code is None or isinstance(code, int):
         # llama.cpp and others put the status into `code` and the reason into `type`.
         code = fields.get("type") or code
-    return text[:_MAX_MESSAGE], None if code is None else str(code)
+    return text[:_MAX_MESSAGE], None if code is None else str(code)[:_MAX_CODE]
+
+
+def _readable_text(body: bytes) -> str:
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    if _MARKUP.search(text) or not all(character.isprintable() or character in "\r\n\t" for character in text):
+        return ""
+    return text
 
 
 def refusal_from_status(status: int, headers: Mapping[str, str], *, message: str, code: str | None) -> UpstreamError:
     """Return the typed error of a reply that is not 2xx."""
-    text = message or f"the provider answered with status {status}"
+    text = f"the provider answered with status {status}"
+    if message and status >= 400:  # what comes with a redirection is about the redirection
+        text = _GATEWAY_AT_FAULT.get(status, message)
     if status in _CALLER_AT_FAULT:
         kind = _ERROR_TYPE_BY_CODE.get(code or "", _CALLER_AT_FAULT[status])
         refused = Refused(text, status=status, error_type=kind)
@@ -79,9 +102,6 @@ def refusal_from_status(status: int, headers: Mapping[str, str], *, message: str
         error: UpstreamError = Throttled(text, provider_status=status, provider_code=code)
         error.retry_after_s = parse_retry_after(headers)
         return error
-    if status == 401:
-        # Providers like to quote the key here, whole or in part. It is ours, and no business of the caller's.
-        text = "the provider does not accept this gateway's key"
     kind = TimedOut if status in _TIMEOUTS else Unavailable
     error = kind(text, provider_status=status, provider_code=code)
     error.retry_after_s = parse_retry_after(headers)

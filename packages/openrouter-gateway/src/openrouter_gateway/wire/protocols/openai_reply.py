@@ -1,0 +1,237 @@
+"""What an OpenAI-compatible server's JSON means: objects, choices, usage and errors of a reply, brought into hub form.
+
+Servers of this dialect get many things slightly wrong. What has an obvious meaning is put right; what no client could
+read is `Garbled`.
+"""
+
+import json
+import re
+from typing import Any, Final, cast
+
+import msgspec
+
+from openrouter_gateway.core.finish import to_finish_reason
+from openrouter_gateway.core.usage import Usage
+from openrouter_gateway.errors import Garbled, UpstreamError
+from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
+from openrouter_gateway.wire.tolerant import as_amount, as_count
+
+# In a delta these may be null (OpenRouter API, streaming); every other null is dropped.
+_NULLABLE: Final = frozenset({"content", "reasoning", "refusal"})
+_TEXT_TYPES: Final = (str, type(None), list)  # a list: content parts, which some servers send
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_object(payload: bytes) -> dict[str, Any]:
+    """Decode one JSON object of a reply.
+
+    Raises:
+        Garbled: the bytes are not a JSON object.
+    """
+    try:
+        value = _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = _decode_leniently(payload, error)
+    except RecursionError as error:
+        raise _not_json(error) from None
+    if type(value) is not dict:
+        raise Garbled("the provider sent JSON that is not an object")
+    return cast("dict[str, Any]", value)
+
+
+def _decode_leniently(payload: bytes, error: Exception) -> object:
+    """Decode what Python's own `json` takes and msgspec does not.
+
+    That is NaN and Infinity, which become null, and halves of surrogate pairs, which become U+FFFD: a server that cuts
+    its text by UTF-16 units sends the two halves of an emoji in two chunks.
+    """
+    try:
+        value = json.loads(payload.decode(), parse_constant=lambda _: None)
+        text = json.dumps(value, ensure_ascii=False)
+        return _decode(_LONE_SURROGATE.sub("\ufffd", text).encode())
+    except (ValueError, RecursionError):
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> Garbled:
+    return Garbled(f"the provider sent something that is not JSON: {error}")
+
+
+def drop_nulls(fields: dict[str, Any]) -> None:
+    """Take out the keys that hold null: strict clients want them absent."""
+    if None in fields.values():
+        for key in [key for key, value in fields.items() if value is None]:
+            del fields[key]
+
+
+class ChoiceReader:
+    """Brings the choices of one reply into the hub's form; remembers its tool calls, whose pieces may lack an index."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: dict[int, _CallIndices] = {}
+
+    def read(self, choices: object, part: str) -> bool:
+        """Change the choices in place: `part` is `delta` or `message`. Return whether one of them ended.
+
+        Raises:
+            Garbled: the shape is wrong in a way that no client could read.
+        """
+        if type(choices) is not list:
+            raise Garbled("the provider's `choices` is not a list")
+        ended = False
+        for position, choice in enumerate(cast("list[Any]", choices)):
+            if type(choice) is not dict:
+                raise Garbled("the provider sent a choice that is not an object")
+            if self._read_choice(cast("dict[str, Any]", choice), position, part):
+                ended = True
+        return ended
+
+    def _read_choice(self, choice: dict[str, Any], position: int, part: str) -> bool:
+        if type(choice.get("index")) is not int:
+            choice["index"] = position
+        found: object = choice.pop(part, None)
+        if found is not None and type(found) is not dict:
+            raise Garbled(f"the provider's `{part}` is not an object")
+        delta = cast("dict[str, Any]", found or {})
+        if len(delta) != 1 or type(delta.get("content")) is not str:  # all but the usual piece of text
+            self._read_delta(delta, choice["index"])
+        choice["delta"] = delta
+        given = choice.get("native_finish_reason")
+        if given is not None and type(given) is not str:
+            given = None
+            del choice["native_finish_reason"]
+        native = choice.get("finish_reason")
+        if not native:
+            choice["finish_reason"] = None
+            return False
+        if type(native) is not str:
+            raise Garbled("the provider's `finish_reason` is not a string")
+        choice["native_finish_reason"] = given or native
+        choice["finish_reason"] = to_finish_reason(native)
+        return True
+
+    def _read_delta(self, delta: dict[str, Any], choice_index: int) -> None:
+        if None in delta.values():
+            for key in [key for key, value in delta.items() if value is None and key not in _NULLABLE]:
+                del delta[key]
+        if "role" in delta:
+            delta["role"] = "assistant"  # the only one that clients take; some servers send an empty one
+        if "reasoning_content" in delta:
+            # DeepSeek's name for it (api-docs.deepseek.com, reasoning models, 2026-11), which many servers took over.
+            delta.setdefault("reasoning", delta.pop("reasoning_content"))
+        for key in _NULLABLE:
+            if type(delta.get(key, "")) not in _TEXT_TYPES:
+                raise Garbled(f"the provider's `{key}` is not text")
+        calls = delta.get("tool_calls")
+        if calls is None:
+            return
+        if type(calls) is not list:
+            raise Garbled("the provider's `tool_calls` is not a list")
+        if not calls:
+            del delta["tool_calls"]
+            return
+        pieces = [_read_call(call) for call in cast("list[Any]", calls)]
+        self._calls.setdefault(choice_index, _CallIndices()).fill(pieces)
+
+
+class _CallIndices:
+    """The indices of one choice's tool calls."""
+
+    __slots__ = ("_by_id", "_last", "_next")
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, int] = {}
+        self._last = 0
+        self._next = 0
+
+    def fill(self, pieces: list[dict[str, Any]]) -> None:
+        """Give every piece of one delta an index.
+
+        Without one of its own: a known id continues its call, a new id is the next call, and no id continues the last
+        call. Pieces of one delta are different calls, so those without ids are told apart by their position.
+        """
+        taken: set[int] = set()
+        for position, piece in enumerate(pieces):
+            index = piece.get("index")
+            if type(index) is not int or index < 0:
+                index = self._find(piece.get("id"), position if len(pieces) > 1 else self._last)
+                if index in taken:
+                    index = self._next
+            piece["index"] = index
+            taken.add(index)
+            self._last = index
+            self._next = max(self._next, index + 1)
+            if call_id := piece.get("id"):
+                self._by_id[call_id] = index
+
+    def _find(self, call_id: str | None, otherwise: int) -> int:
+        return self._by_id.get(call_id, self._next) if call_id else otherwise
+
+
+def _read_call(call: object) -> dict[str, Any]:
+    """Return a piece of a tool call with the `function` object that strict clients want, and without nulls."""
+    if type(call) is not dict:
+        raise Garbled("the provider sent a tool call that is not an object")
+    fields = cast("dict[str, Any]", call)
+    drop_nulls(fields)
+    function = fields.setdefault("function", {})
+    if type(function) is not dict:
+        raise Garbled("the provider's tool call has a `function` that is not an object")
+    function = cast("dict[str, Any]", function)
+    drop_nulls(function)
+    arguments = function.get("arguments")
+    if arguments is not None and type(arguments) is not str:
+        # Some servers send the arguments as an object; on the hub's wire they are JSON text.
+        function["arguments"] = _encode(arguments).decode()
+    texts = (fields.get("id", ""), fields.get("type", ""), function.get("name", ""))
+    if not all(type(text) is str for text in texts):
+        raise Garbled("the provider sent a tool call whose id, type or name is not a string")
+    return fields
+
+
+def read_usage(fields: dict[str, Any]) -> Usage:
+    """Read token counts, tolerant of fractions, nulls and missing details."""
+    prompt = as_count(fields.get("prompt_tokens"))
+    completion = as_count(fields.get("completion_tokens"))
+    prompt_details = _object_of(fields.get("prompt_tokens_details"))
+    details = _object_of(fields.get("completion_tokens_details"))
+    if not prompt_details and not details:
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=as_count(fields.get("total_tokens")) or prompt + completion,
+            reported_cost=as_amount(fields.get("cost")),
+        )
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=as_count(fields.get("total_tokens")) or prompt + completion,
+        cached_tokens=as_count(prompt_details.get("cached_tokens")),
+        cache_write_tokens=as_count(prompt_details.get("cache_write_tokens")),
+        prompt_audio_tokens=as_count(prompt_details.get("audio_tokens")),
+        prompt_video_tokens=as_count(prompt_details.get("video_tokens")),
+        reasoning_tokens=as_count(details.get("reasoning_tokens")),
+        completion_audio_tokens=as_count(details.get("audio_tokens")),
+        image_tokens=as_count(details.get("image_tokens")),
+        accepted_prediction_tokens=as_count(details.get("accepted_prediction_tokens")),
+        rejected_prediction_tokens=as_count(details.get("rejected_prediction_tokens")),
+        reported_cost=as_amount(fields.get("cost")),
+    )
+
+
+def _object_of(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if type(value) is dict else {}
+
+
+def error_in_reply(reply: dict[str, Any]) -> UpstreamError:
+    """Return the error that a 2xx reply or a chunk carries in its body; a numeric code counts as its status."""
+    error = reply["error"]
+    message, code = parse_openai_error(_encode({"error": error}))
+    stated = str(cast("dict[str, Any]", error).get("code")) if isinstance(error, dict) else ""
+    status = int(stated) if len(stated) == 3 and stated.isdecimal() and 400 <= int(stated) <= 599 else 502
+    return refusal_from_status(status, {}, message=message, code=code)
