@@ -50,7 +50,7 @@ async def reply_to(caller: LocalCaller, parameters: dict[str, Any], choice: str)
         "tools": [{"type": "function", "function": {"name": "find", "parameters": parameters}}],
         "tool_choice": choice,
         "temperature": 0,
-        "max_tokens": 24,
+        "max_tokens": 40,
     }
     data = msgspec.json.encode(body)
     request = ChatRequest(

@@ -1,7 +1,6 @@
 """Calls endpoints over HTTP: protocol and pool to events."""
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from typing import Final
 
 from openrouter_gateway.callers.pool import Pool, Reply, Target
@@ -44,36 +43,31 @@ class HTTPCaller:
         """Call an endpoint at an address that is only known now."""
         protocol = PROTOCOLS[endpoint.provider.protocol]
         body = protocol.encode_chat(request, endpoint)
+        reply: Reply | None = None
         try:
-            async with aclosing(self._exchange(target, body, request, protocol)) as batches:
-                async for events in batches:
-                    if type(last := events[-1]) is Failed:
-                        target.hide_key(last.error)
-                    yield events
-        except UpstreamError as error:
-            target.hide_key(error)
-            raise
-
-    async def _exchange(
-        self, target: Target, body: bytes, request: ChatRequest, protocol: Protocol
-    ) -> AsyncGenerator[list[Event]]:
-        reply = await self._pool.post(target, body)
-        try:
+            reply = await self._pool.post(target, body)
             if not 200 <= reply.status < 300:
                 raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
             decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
             while data := await reply.read_some():
                 events = decoder.feed(data)
                 if events:
+                    last = events[-1]
+                    if type(last) is Failed:
+                        target.hide_key(last.error)
                     yield events
-                    if type(events[-1]) is Ended:
+                    if type(last) is Ended:
                         await reply.wait_eof()
                         return
             events = decoder.finish()
             if events:
                 yield events
+        except UpstreamError as error:
+            target.hide_key(error)
+            raise
         finally:
-            reply.close()
+            if reply is not None:
+                reply.close()
 
 
 def target_of(protocol: Protocol, base_url: str, key: str | None) -> Target:

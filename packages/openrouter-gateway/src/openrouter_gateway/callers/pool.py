@@ -5,7 +5,7 @@ needs none of it, and each is a way for one caller's data to reach another.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from typing import Protocol as Interface
 
@@ -97,7 +97,9 @@ class Pool:
             Garbled: the answer is not HTTP.
         """
         try:
-            response = await self._session.post(target.url, data=body, headers=target.headers, allow_redirects=False)
+            response = await self._session.post(
+                target.url, data=aiohttp.BytesPayload(body), headers=target.headers, allow_redirects=False
+            )
         except (aiohttp.ClientError, OSError) as error:
             raise _translate(error, in_body=False) from error
         return _Reply(response)
@@ -110,14 +112,19 @@ class Pool:
 class _Reply:
     """An aiohttp response as a `Reply`."""
 
-    __slots__ = ("_content", "close", "headers", "status")
+    __slots__ = ("_closed", "_content", "_response", "_tell", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.close = response.close
+        self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._content = response.content
-        _end_with_connection(response)
+        self._closed, self._tell = _end_with_connection(response)
+
+    def close(self) -> None:
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._tell)
+        self._response.close()
 
     async def read_some(self) -> bytes:
         try:
@@ -136,22 +143,25 @@ class _Reply:
             return  # the answer is complete; the connection is simply not used again
 
 
-def _end_with_connection(response: aiohttp.ClientResponse) -> None:
-    """Make sure that who reads the body learns of the connection's end.
+def _end_with_connection(
+    response: aiohttp.ClientResponse,
+) -> tuple[asyncio.Future[None] | None, Callable[[object], None]]:
+    """Make sure that who reads the body learns of the connection's end; return what is waited for, and the callback.
 
     aiohttp 3.14 forgets to wake the reader when what follows a chunk is not a chunk: it closes the connection, stops
     its timer, and leaves the reader waiting for ever.
     """
     connection, content = response.connection, response.content
+    # A short body has come with its head; its connection is given back already.
     closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
-    if closed is None:
-        return
 
     def tell(_: object) -> None:
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
 
-    closed.add_done_callback(tell)
+    if closed is not None:
+        closed.add_done_callback(tell)
+    return closed, tell
 
 
 def _translate(error: Exception, *, in_body: bool) -> UpstreamError:

@@ -15,6 +15,7 @@ from openrouter_gateway.edge.exchange import (
     Receive,
     Scope,
     Send,
+    Watched,
     read_body,
     send_json,
 )
@@ -43,6 +44,7 @@ class Edge:
         self._routes = routes
         self._hosts = hosts
         self._max_body_bytes = max_body_bytes
+        self._watch = HangupWatch()
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +52,7 @@ class Edge:
         if scope["type"] != "http":
             await self._routes(scope, receive, send)  # lifespan; websockets are refused there
             return
-        headers = dict[bytes, bytes](scope["headers"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         path: str = scope["path"]
         try:
             if path not in _OPEN:
@@ -88,7 +90,8 @@ class Edge:
         client = ASGIClient(send)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - ASGI servers run applications in tasks
-        watch = HangupWatch(receive, client, task)
+        watched = Watched(receive, client, task)
+        self._watch.start(watched)
         self.in_flight += 1
         try:
             await serve(self._services(), call, client)
@@ -97,7 +100,7 @@ class Edge:
                 raise
             task.uncancel()
         finally:
-            watch.stop()
+            self._watch.stop(watched)
             self.in_flight -= 1
 
 
