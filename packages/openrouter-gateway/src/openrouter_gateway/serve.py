@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -52,7 +53,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return f"<Call of {len(self.body)} bytes>"
 
 
-class Client:
+class Client(ABC):
     """The caller's side of one exchange; `edge` implements it over ASGI.
 
     `started` once the status is out, `finished` once the last byte is handed over, `gone` once the caller hung up;
@@ -64,17 +65,17 @@ class Client:
     gone = False
     writes = 0
 
+    @abstractmethod
     async def start_stream(self, generation_id: str) -> None:
         """Send status 200 and the headers of an event stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send bytes of an event stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Send a whole JSON answer."""
-        raise NotImplementedError
 
 
 class Services(Struct, frozen=True, kw_only=True):
