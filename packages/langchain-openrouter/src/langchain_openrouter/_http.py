@@ -1,8 +1,11 @@
 """Sends requests: the only module that knows the HTTP library, with a synchronous and an asynchronous driver.
 
-Connections are pooled for the whole process: one synchronous client, and one asynchronous client per event
-loop, shared by every model. The loop itself closes its client, as it closes every asynchronous generator
-(`asyncio.run` does so at its end); a forked child starts with pools of its own.
+It is imported by the first call, so that importing the package and making a model cost no HTTP library.
+
+Connections are pooled for the whole process: a synchronous client, and an asynchronous one per event loop, shared
+by every model; those for plain HTTP are apart, because they need no certificates. The loop itself closes its client,
+as it closes every asynchronous generator (`asyncio.run` does so at its end); a forked child starts with pools of its
+own.
 Foreign errors become ours by the table `FOREIGN`; while an answer is being read they are a `StreamBroken`.
 """
 
@@ -16,7 +19,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias
+from urllib.request import getproxies
 
 import httpx2
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -35,8 +39,6 @@ from langchain_openrouter.errors import (
     StreamBroken,
     TimedOut,
 )
-
-_T = TypeVar("_T")
 
 DEFAULT_TIMEOUT: Final = httpx2.Timeout(600.0, connect=10.0)
 """Seconds between two bytes, not of the whole answer: a slow model that keeps the line alive is never cut."""
@@ -107,30 +109,42 @@ _WORDS: Final[Mapping[type[OpenRouterError], str]] = {
 
 # -- pools ---------------------------------------------------------------------------------------------
 
-_sync_clients: dict[int, httpx2.Client] = {}
-_async_clients: dict[tuple[int, int], tuple[asyncio.AbstractEventLoop, httpx2.AsyncClient]] = {}
-_loop_ends: dict[tuple[int, int], AsyncGenerator[None]] = {}
+_Pool: TypeAlias = tuple[int, bool]
+"""The process and whether the pool is for plain HTTP."""
+
+_sync_clients: dict[_Pool, httpx2.Client] = {}
+_async_clients: dict[tuple[_Pool, int], tuple[asyncio.AbstractEventLoop, httpx2.AsyncClient]] = {}
+_loop_ends: dict[tuple[_Pool, int], AsyncGenerator[None]] = {}
+
+
+@lru_cache(maxsize=64)
+def is_plain(url: str) -> bool:
+    """Return whether no TLS is spoken on the way to an address, not even to a proxy."""
+    return url[:5].lower() == "http:" and not any(proxy.startswith("https:") for proxy in getproxies().values())
 
 
 @cache
-def _ssl_context() -> ssl.SSLContext:
-    """Return the one context of every pool: loading the certificates costs 30 ms, too much for each event loop."""
-    return httpx2.create_ssl_context()
+def _ssl_context(*, plain: bool) -> ssl.SSLContext:
+    """Return the one context of every pool: loading the certificates costs 30 ms, too much for each event loop.
+
+    A pool for plain HTTP does without, which is half of what a first call costs there: its context trusts nobody.
+    """
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx2.create_ssl_context()
 
 
-def shared_client() -> httpx2.Client:
+def shared_client(*, plain: bool = False) -> httpx2.Client:
     """Return the client of this process."""
-    pid = os.getpid()
+    key = (os.getpid(), plain)
     # No lock: of two threads that come first at once, one client is kept and the other never opens a socket.
-    return _sync_clients.get(pid) or _sync_clients.setdefault(
-        pid, httpx2.Client(verify=_ssl_context(), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
+    return _sync_clients.get(key) or _sync_clients.setdefault(
+        key, httpx2.Client(verify=_ssl_context(plain=plain), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
     )
 
 
-async def shared_async_client() -> httpx2.AsyncClient:
+async def shared_async_client(*, plain: bool = False) -> httpx2.AsyncClient:
     """Return the client of the running event loop."""
     loop = asyncio.get_running_loop()
-    key = (os.getpid(), id(loop))
+    key = ((os.getpid(), plain), id(loop))
     known = _async_clients.get(key)
     if known is not None and known[0] is loop:
         return known[1]
@@ -138,14 +152,14 @@ async def shared_async_client() -> httpx2.AsyncClient:
         if other.is_closed():  # a loop that was closed without ending its generators
             _async_clients.pop(stale, None)
             _loop_ends.pop(stale, None)
-    client = httpx2.AsyncClient(verify=_ssl_context(), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
+    client = httpx2.AsyncClient(verify=_ssl_context(plain=plain), limits=_LIMITS, timeout=DEFAULT_TIMEOUT)
     _async_clients[key] = (loop, client)
     _loop_ends[key] = _until_loop_ends(key, client)
     await anext(_loop_ends[key])
     return client
 
 
-async def _until_loop_ends(key: tuple[int, int], client: httpx2.AsyncClient) -> AsyncGenerator[None]:
+async def _until_loop_ends(key: tuple[_Pool, int], client: httpx2.AsyncClient) -> AsyncGenerator[None]:
     try:
         yield
     finally:
@@ -155,9 +169,10 @@ async def _until_loop_ends(key: tuple[int, int], client: httpx2.AsyncClient) -> 
 
 
 def close_shared_clients() -> None:
-    """Close the idle connections of this process's synchronous pool; the next call opens new ones."""
-    if client := _sync_clients.pop(os.getpid(), None):
-        client.close()
+    """Close the idle connections of this process's synchronous pools; the next call opens new ones."""
+    for plain in (False, True):
+        if client := _sync_clients.pop((os.getpid(), plain), None):
+            client.close()
 
 
 atexit.register(close_shared_clients)
@@ -188,39 +203,6 @@ def _to_timeout(value: Any) -> httpx2.Timeout | None:
     return httpx2.Timeout(tuple(value))
 
 
-def check_timeout(value: object) -> None:
-    """Tell what is wrong with a timeout before it is used.
-
-    Raises:
-        ConfigurationError: It is neither seconds, nor four of them, nor a `httpx2.Timeout`.
-    """
-    if isinstance(value, list | tuple):
-        phases = cast("list[object]", value)
-        good = len(phases) == 4 and all(phase is None or _is_duration(phase) for phase in phases)
-    else:
-        good = value is None or isinstance(value, httpx2.Timeout) or _is_duration(value)
-    if good:
-        return
-    raise ConfigurationError(
-        f"timeout must be seconds, four of them (connect, read, write, pool) or a httpx2.Timeout, not {value!r}"
-    )
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def check_client(name: str, client: object, kind: type) -> None:
-    """Tell what is wrong with a client of the user before it is used.
-
-    Raises:
-        ConfigurationError: It is of another library, or synchronous where an asynchronous one is needed.
-    """
-    if client is not None and not isinstance(client, kind):
-        given = f"{type(client).__module__}.{type(client).__name__}"
-        raise ConfigurationError(f"{name} must be a httpx2.{kind.__name__}, not a {given}")
-
-
 def _refuse_closed(client: httpx2.Client | httpx2.AsyncClient) -> None:
     if client.is_closed:
         raise ConfigurationError("the http_client of this model has been closed")
@@ -241,7 +223,7 @@ def complete(
     next(waits)
     while True:
         try:
-            return _complete_once(client or shared_client(), call, own=client is None)
+            return _complete_once(client or shared_client(plain=is_plain(call.url)), call, own=client is None)
         except OpenRouterError as failure:
             wait_s = waits.send(failure)
         around.sleep(wait_s)
@@ -258,7 +240,7 @@ async def acomplete(
     next(waits)
     while True:
         try:
-            chosen = client or await shared_async_client()
+            chosen = client or await shared_async_client(plain=is_plain(call.url))
             return await _acomplete_once(chosen, call, own=client is None)
         except OpenRouterError as failure:
             wait_s = waits.send(failure)
@@ -319,7 +301,9 @@ def stream(
     while True:
         started = False
         try:
-            for chunk in _stream_once(client or shared_client(), call, own=client is None, usage=with_usage):
+            for chunk in _stream_once(
+                client or shared_client(plain=is_plain(call.url)), call, own=client is None, usage=with_usage
+            ):
                 started = True
                 yield chunk
         except OpenRouterError as failure:
@@ -345,7 +329,7 @@ async def astream(
     while True:
         started = False
         try:
-            chosen = client or await shared_async_client()
+            chosen = client or await shared_async_client(plain=is_plain(call.url))
             once = _astream_once(chosen, call, own=client is None, usage=with_usage)
             async with aclosing(once):
                 async for chunk in once:

@@ -7,7 +7,6 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast
 
-import httpx2
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
@@ -19,8 +18,9 @@ from langchain_core.utils import from_env, secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation, field_validator, model_validator
 from typing_extensions import override
 
-from langchain_openrouter import _blocks, _http
+from langchain_openrouter import _blocks
 from langchain_openrouter._decoding import secrets_in
+from langchain_openrouter._http_options import check_client, check_timeout
 from langchain_openrouter._request import (
     DEFAULT_BASE_URL,
     WireRequest,
@@ -229,9 +229,9 @@ class ChatOpenRouter(BaseChatModel):
         if self.streaming and (self.n or 1) > 1:
             raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
         timeout = self.request_timeout
-        _http.check_timeout(timeout)
-        _http.check_client("http_client", self.http_client, httpx2.Client)
-        _http.check_client("http_async_client", self.http_async_client, httpx2.AsyncClient)
+        check_timeout(timeout)
+        check_client("http_client", self.http_client, "Client")
+        check_client("http_async_client", self.http_async_client, "AsyncClient")
         if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
             warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=4)
 
@@ -316,6 +316,8 @@ class ChatOpenRouter(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        from langchain_openrouter import _http
+
         request = self._request(messages, stop, kwargs, stream=False)
         return _http.complete(request, self._policy(kwargs), self.http_client)
 
@@ -327,6 +329,8 @@ class ChatOpenRouter(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        from langchain_openrouter import _http
+
         request = self._request(messages, stop, kwargs, stream=False)
         return await _http.acomplete(request, self._policy(kwargs), self.http_async_client)
 
@@ -338,6 +342,8 @@ class ChatOpenRouter(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
+        from langchain_openrouter import _http
+
         request = self._request(messages, stop, kwargs, stream=True)
         policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
         for chunk in _http.stream(request, policy, self.http_client, with_usage=with_usage):
@@ -353,6 +359,8 @@ class ChatOpenRouter(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
+        from langchain_openrouter import _http
+
         request = self._request(messages, stop, kwargs, stream=True)
         policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
         async for chunk in _http.astream(request, policy, self.http_async_client, with_usage=with_usage):
@@ -400,7 +408,7 @@ class ChatOpenRouter(BaseChatModel):
             stream=stream,
         )
         timeout = call.get("timeout", call.get("request_timeout", self.request_timeout))
-        _http.check_timeout(timeout)
+        check_timeout(timeout)
         return WireRequest(
             url=completions_url(self._base_url),
             headers=headers,
