@@ -1,202 +1,78 @@
 """Measures the CPU time that `ChatOpenRouter` adds to LangChain and to its HTTP library.
 
-Compared in one process, in interleaved rounds, by medians, against a fast fake server in another process:
+Compared in interleaved rounds, by medians, each subject a process of its own, against a fast fake server:
 * floor: a `BaseChatModel` that builds the same messages and does no I/O, which no integration can beat;
 * raw: `httpx2` sending the same request and reading the same bytes, unparsed;
 * ours, and its ratio to floor + raw;
-* with `--others`, `ChatOpenAI` where `langchain-openai` is installed.
+* with `--others`, `ChatOpenAI` and the existing `langchain-openrouter`, installed into an environment of their own
+  from `others/requirements.lock`.
 
-    python bench/client.py [--json] [--others] [--seconds 20]
+Start-up is the CPU of a new process: importing langchain-core alone, and importing a client, making a model and
+getting a first answer.
 """
 
 import argparse
-import asyncio
 import json
 import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
-from functools import partial
-from importlib.util import find_spec
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from typing_extensions import override
+_HERE = Path(__file__).resolve().parent
+sys.path.append(str(_HERE.parent / "tests"))
 
-from langchain_openrouter import ChatOpenRouter
+from conformance.environments import Environment  # noqa: E402 - the tests' way to make an environment of a lock
 
 EVENTS = 200
 """Content events per stream."""
 
-ID = "gen-1771043112-abcdefghij0123456789"
-PROMPT = "Say a word " * 8
-METADATA: dict[str, Any] = {
-    "model_name": "acme/one",
-    "id": ID,
-    "created": 1771043112,
-    "object": "chat.completion",
-    "finish_reason": "stop",
-    "native_finish_reason": "stop",
-    "logprobs": None,
-    "model_provider": "openrouter",
-    "provider": "Acme",
-    "cost": 0.0001,
-}
-USAGE = UsageMetadata(input_tokens=12, output_tokens=EVENTS, total_tokens=12 + EVENTS)
+ROUNDS = 7
 METRICS = {"invoke": 1, "ainvoke": 1, "stream": EVENTS, "astream": EVENTS}
 """What is measured, and the units in one run of it: calls, or streamed chunks."""
 
-
-class Floor(BaseChatModel):
-    """Builds the messages that ours returns, and does nothing else."""
-
-    @property
-    @override
-    def _llm_type(self) -> str:
-        return "floor"
-
-    def _result(self) -> ChatResult:
-        message = AIMessage(
-            content=" word" * EVENTS,
-            id=ID,
-            tool_calls=[],
-            invalid_tool_calls=[],
-            usage_metadata=USAGE,
-            additional_kwargs={},
-            response_metadata=dict(METADATA),
-        )
-        info = {"finish_reason": "stop", "logprobs": None}
-        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
-
-    def _chunks(self) -> Iterator[ChatGenerationChunk]:
-        for _ in range(EVENTS):
-            metadata = {"model_provider": "openrouter"}
-            yield ChatGenerationChunk(message=AIMessageChunk(content=" word", id=ID, response_metadata=metadata))
-        last = AIMessageChunk(
-            content="",
-            id=ID,
-            response_metadata=dict(METADATA),
-            usage_metadata=USAGE,
-            chunk_position="last",
-        )
-        yield ChatGenerationChunk(message=last, generation_info={"finish_reason": "stop", "logprobs": None})
-
-    @override
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return self._result()
-
-    @override
-    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return self._result()
-
-    @override
-    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        return self._chunks()
-
-    @override
-    async def _astream(
-        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._chunks():
-            yield chunk
+LABELS = {
+    "invoke": "per invoke",
+    "ainvoke": "per ainvoke",
+    "stream": "per streamed chunk",
+    "astream": "per chunk, async",
+    "construct": "one more model",
+    "startup": "start to first answer",
+}
+OWN = ("floor", "raw", "ours")
+OTHERS = ("chat-openai", "existing")
+_CORE = "import langchain_core.language_models.chat_models, langchain_core.messages"
+_IMPORTS = {
+    "ours": "from langchain_openrouter import ChatOpenRouter as Model",
+    "existing": "from langchain_openrouter import ChatOpenRouter as Model",
+    "chat-openai": "from langchain_openai import ChatOpenAI as Model",
+}
+_FIRST_CALL = "Model(model='acme/one', base_url={url!r}, api_key='key').invoke('Say a word')"
+_PRINT_CPU = "import time; print(time.process_time())"
 
 
-def of_model(model: BaseChatModel) -> dict[str, Callable[[], Any]]:
-    """Return one run of each metric for a LangChain model."""
+class Subject:
+    """A running subject."""
 
-    def stream() -> None:
-        for _ in model.stream(PROMPT):
-            pass
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
-    async def astream() -> None:
-        async for _ in model.astream(PROMPT):
-            pass
-
-    return {
-        "invoke": partial(model.invoke, PROMPT),
-        "ainvoke": partial(model.ainvoke, PROMPT),
-        "stream": stream,
-        "astream": astream,
-    }
-
-
-def of_raw(url: str, client: httpx2.Client, aclient: httpx2.AsyncClient) -> dict[str, Callable[[], Any]]:
-    """Return one run of each metric for the HTTP library alone."""
-    body = {"model": "acme/one", "messages": [{"role": "user", "content": PROMPT}]}
-    whole = json.dumps(body, separators=(",", ":")).encode()
-    streamed = json.dumps({**body, "stream": True}, separators=(",", ":")).encode()
-    headers = {"content-type": "application/json", "authorization": "Bearer key"}
-
-    def invoke() -> None:
-        client.post(url, content=whole, headers=headers).raise_for_status()
-
-    async def ainvoke() -> None:
-        (await aclient.post(url, content=whole, headers=headers)).raise_for_status()
-
-    def stream() -> None:
-        with client.stream("POST", url, content=streamed, headers=headers) as response:
-            for _ in response.iter_raw():
-                pass
-
-    async def astream() -> None:
-        async with aclient.stream("POST", url, content=streamed, headers=headers) as response:
-            async for _ in response.aiter_raw():
-                pass
-
-    return {"invoke": invoke, "ainvoke": ainvoke, "stream": stream, "astream": astream}
-
-
-def cpu_of(run: Callable[[], Any], times: int, runner: asyncio.Runner) -> float:
-    """Return the CPU seconds of `times` runs, of all threads of this process."""
-
-    async def repeat(first: Awaitable[Any]) -> None:
-        await first
-        for _ in range(times - 1):
-            await run()
-
-    start = time.process_time()
-    outcome = run()
-    if asyncio.iscoroutine(outcome):
-        runner.run(repeat(outcome))
-    else:
-        for _ in range(times - 1):
-            run()
-    return time.process_time() - start
-
-
-def measure(subjects: dict[str, dict[str, Callable[[], Any]]], runner: asyncio.Runner, seconds: float) -> Any:
-    """Return microseconds of CPU per unit, by metric and subject: medians of interleaved rounds."""
-    pairs = [(metric, name) for metric in METRICS for name in subjects]
-    share = seconds / len(pairs) / 7
-    times: dict[tuple[str, str], int] = {}
-    for metric, name in pairs:
-        cpu_of(subjects[name][metric], 3, runner)
-        once = cpu_of(subjects[name][metric], 5, runner) / 5
-        times[metric, name] = max(5, int(share / max(once, 1e-6)))
-    samples: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
-    for _ in range(7):
-        for metric, name in pairs:
-            count = times[metric, name]
-            spent = cpu_of(subjects[name][metric], count, runner)
-            samples[metric, name].append(spent / count / METRICS[metric] * 1e6)
-    table = {metric: {name: statistics.median(samples[metric, name]) for name in subjects} for metric in METRICS}
-    for row in table.values():
-        row["ratio"] = row["ours"] / (row["floor"] + row["raw"])
-    return table
+    def ask(self, metric: str, times: int) -> float:
+        """Return the CPU seconds of so many runs (of `sockets`: how many are open after making so many models)."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{metric} {times}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
 
 
 @contextmanager
 def fake_server() -> Generator[str]:
     """Run the fake server as a process; give its base URL."""
-    command = [sys.executable, str(Path(__file__).with_name("client_server.py")), str(EVENTS)]
+    command = [sys.executable, str(_HERE / "client_server.py"), str(EVENTS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -206,47 +82,128 @@ def fake_server() -> Generator[str]:
             process.stdin.close()
 
 
-def others(url: str) -> dict[str, dict[str, Callable[[], Any]]]:
-    """Return other clients that are installed."""
-    if find_spec("langchain_openai") is None:
-        return {}
-    from langchain_openai import ChatOpenAI  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+@contextmanager
+def running_subject(python: str, name: str, url: str) -> Generator[Subject]:
+    """Run one subject."""
+    command = [python, str(_HERE / "client_subject.py"), name, url, str(EVENTS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        try:
+            yield Subject(process)
+        finally:
+            process.stdin.close()
 
-    return {"ChatOpenAI": of_model(ChatOpenAI(model="acme/one", base_url=url, api_key="key"))}  # pyright: ignore[reportUnknownArgumentType]
+
+Samples = dict[str, dict[str, list[float]]]
+"""Figures of the rounds by metric and subject."""
 
 
-def show(table: dict[str, dict[str, float]]) -> None:
+def measure_calls(subjects: Mapping[str, Subject], seconds: float) -> Samples:
+    """Return microseconds of CPU per unit."""
+    pairs = [(metric, name) for metric in METRICS for name in subjects]
+    share = seconds / len(pairs) / ROUNDS
+    times: dict[tuple[str, str], int] = {}
+    for metric, name in pairs:
+        subjects[name].ask(metric, 3)
+        times[metric, name] = max(3, int(share / max(subjects[name].ask(metric, 5) / 5, 1e-6)))
+    samples: Samples = {metric: {name: [] for name in subjects} for metric in METRICS}
+    for _ in range(ROUNDS):
+        for metric, name in pairs:
+            count = times[metric, name]
+            samples[metric][name].append(subjects[name].ask(metric, count) / count / METRICS[metric] * 1e6)
+    return samples
+
+
+def measure_startup(pythons: Mapping[str, str], url: str) -> dict[str, list[float]]:
+    """Return microseconds of CPU of a new process that makes its first call."""
+    codes = {"floor": f"{_CORE}\n{_PRINT_CPU}"}
+    codes |= {
+        name: f"{_IMPORTS[name]}\n{_FIRST_CALL.format(url=url)}\n{_PRINT_CPU}" for name in pythons if name in _IMPORTS
+    }
+    samples: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(ROUNDS):
+        for name, code in codes.items():
+            command = [pythons[name], "-c", code]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            samples[name].append(float(done.stdout) * 1e6)
+    return samples
+
+
+def measure_construction(subjects: Mapping[str, Subject]) -> dict[str, list[float]]:
+    """Return microseconds of CPU for one more model."""
+    samples: dict[str, list[float]] = {name: [] for name in subjects if name != "raw"}
+    for _ in range(ROUNDS):
+        for name, values in samples.items():
+            values.append(subjects[name].ask("construct", 50) / 50 * 1e6)
+    return samples
+
+
+def measure(url: str, pythons: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Return every figure: medians, and ours against the floor (and raw, for calls) round by round."""
+    with ExitStack() as stack:
+        subjects = {name: stack.enter_context(running_subject(python, name, url)) for name, python in pythons.items()}
+        samples = measure_calls(subjects, seconds)
+        samples["construct"] = measure_construction(subjects)
+        sockets = subjects["ours"].ask("sockets", 0), subjects["ours"].ask("sockets", 100)
+    samples["startup"] = measure_startup(pythons, url)
+    return {
+        "python": platform.python_version(),
+        "events": EVENTS,
+        "cpu_us": {
+            metric: {name: statistics.median(values) for name, values in row.items()} for metric, row in samples.items()
+        },
+        "ratios": {metric: ratios_of(row) for metric, row in samples.items() if metric != "construct"},
+        "sockets_of_100_models": int(sockets[1] - sockets[0]),
+    }
+
+
+def ratios_of(row: Mapping[str, list[float]]) -> list[float]:
+    """Return ours / (floor + raw) of each round, so that what slows the whole machine for a while cancels out."""
+    base = [sum(values) for values in zip(*(row[name] for name in ("floor", "raw") if name in row), strict=True)]
+    return [ours / below for ours, below in zip(row["ours"], base, strict=True)]
+
+
+def pythons_of(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the interpreter of each subject; make the others' environment if one of them is asked for."""
+    pythons: dict[str, str] = dict.fromkeys(OWN, sys.executable)
+    others = [name for name in names if name in OTHERS]
+    if others:
+        environment = Environment(
+            name="bench-others", script=_HERE / "client_subject.py", lock=_HERE / "others" / "requirements.lock"
+        )
+        environment.ensure(lambda line: print(line, file=sys.stderr))
+        pythons |= {name: str(environment.python) for name in others}
+    return pythons
+
+
+def show(figures: dict[str, Any]) -> None:
     """Print the table."""
-    names = list(next(iter(table.values())))
-    print(f"Python {platform.python_version()}, {platform.machine()}; CPU in us, {EVENTS} chunks per stream")
-    print(f"{'':22}" + "".join(f"{name:>12}" for name in names))
-    labels = {"invoke": "per invoke", "ainvoke": "per ainvoke", "stream": "per streamed chunk"}
+    table = figures["cpu_us"]
+    names = list(table["invoke"])
+    print(f"Python {figures['python']}, {platform.machine()}; CPU in us, {EVENTS} chunks per stream")
+    print(f"{'':24}" + "".join(f"{name:>13}" for name in [*names, "ratio"]))
     for metric, row in table.items():
-        values = "".join(f"{v:12.2f}" if name == "ratio" else f"{v:12.1f}" for name, v in row.items())
-        print(f"{labels.get(metric, 'per chunk, async'):22}{values}")
-    print("ratio = ours / (floor + raw)")
+        values = "".join(f"{row[name]:13.1f}" if name in row else f"{'-':>13}" for name in names)
+        ratios = figures["ratios"].get(metric)
+        print(f"{LABELS[metric]:24}{values}" + (f"{statistics.median(ratios):13.2f}" if ratios else ""))
+    print("ratio = ours / (floor + raw); the floor of a first answer is importing langchain-core")
+    print(f"Sockets opened by making 100 models: {figures['sockets_of_100_models']}")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="CPU cost of ChatOpenRouter")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--others", action="store_true", help="measure other clients too, where installed")
-    parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds to spend, about (at most 50)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--others", action="store_true", help="measure other clients too, in their own environment")
+    parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds to spend on calls, about (at most 50)")
     options = parser.parse_args()
-    with fake_server() as url, asyncio.Runner() as runner, httpx2.Client() as client:
-        aclient = httpx2.AsyncClient()
-        raw = of_raw(f"{url}/chat/completions", client, aclient)
-        ours = of_model(ChatOpenRouter(model="acme/one", base_url=url, api_key="key"))  # pyright: ignore[reportArgumentType]
-        subjects = {"floor": of_model(Floor()), "raw": raw, "ours": ours}
-        if options.others:
-            subjects |= others(url)
-        table = measure(subjects, runner, min(options.seconds, 50.0))
-        runner.run(aclient.aclose())
+    pythons = pythons_of(OTHERS if options.others else ())
+    with fake_server() as url:
+        figures = measure(url, pythons, min(options.seconds, 50.0))
     if options.json:
-        print(json.dumps({"python": platform.python_version(), "events": EVENTS, "cpu_us": table}, indent=2))
+        print(json.dumps(figures, indent=2))
     else:
-        show(table)
+        show(figures)
 
 
 if __name__ == "__main__":

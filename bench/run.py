@@ -49,7 +49,7 @@ from workload import parse_shape
 _HERE = Path(__file__).resolve().parent
 _SERVERS = ("reference", "nginx", GATEWAY)
 _CLIENT = "client"
-_CLIENT_TIMEOUT_S = 240
+_CLIENT_TIMEOUT_S = 900
 _WIDTH = 132
 
 
@@ -182,7 +182,8 @@ def _measure_client(options: Options, directory: Path, console: Console) -> Clie
     if not script.exists():
         console.print("bench/client.py is not there: the client was not measured", style="red")
         return None
-    command = [sys.executable, str(script), "--json", "--seconds", "6" if options.quick else "20"]
+    extent = ["--seconds", "6"] if options.quick else ["--seconds", "40", "--others"]
+    command = [sys.executable, str(script), "--json", *extent]
     place = Place(directory=directory, cores=frozenset(os.sched_getaffinity(0)))
     with running("client", command, place, pipes=True) as process:
         try:
