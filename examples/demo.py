@@ -105,7 +105,7 @@ def get_an_object(model: ChatOpenRouter) -> AIMessage:
     question = "Tell me about Paris."
     console.print(f"[bold]3. An object[/]  [cyan]{question}[/]")
     answer = model.with_structured_output(City, method="json_schema", include_raw=True).invoke(question)
-    if not isinstance(answer, dict) or not isinstance(answer["parsed"], City):
+    if not isinstance(answer["parsed"], City):
         raise SystemExit(f"The model gave no City: {answer}")
     console.print(f"   {answer['parsed']!r}")
     return answer["raw"]

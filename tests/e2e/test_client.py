@@ -1,7 +1,7 @@
 """Both packages together: ChatOpenRouter against the running gateway, with its model and with a faulty provider."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - langgraph's generics
@@ -109,9 +109,11 @@ def test_a_tool_is_called_when_the_question_needs_it(model: ChatOpenRouter) -> N
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 @pytest.mark.parametrize("strict", [None, True])
-def test_objects_come_back(model: ChatOpenRouter, method: str, strict: bool | None) -> None:
+def test_objects_come_back(
+    model: ChatOpenRouter, method: Literal["function_calling", "json_schema"], strict: bool | None
+) -> None:
     """A Pydantic object, by either method."""
-    structured = model.with_structured_output(Movie, method=method, strict=strict)  # pyright: ignore[reportArgumentType]
+    structured = model.with_structured_output(Movie, method=method, strict=strict)
     assert isinstance(structured.invoke("Provide details about the movie Inception"), Movie)
 
 

@@ -2,10 +2,10 @@
 
 import copy
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar, cast, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -15,8 +15,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils import from_env, secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation, field_validator, model_validator
-from typing_extensions import override
+from pydantic import ConfigDict, Field, SecretStr, SkipValidation, field_validator, model_validator
+from typing_extensions import Unpack, override
 
 from langchain_openrouter import _blocks
 from langchain_openrouter._decoding import secrets_in
@@ -33,12 +33,17 @@ from langchain_openrouter._request import (
     is_loopback,
 )
 from langchain_openrouter._retry import RetryPolicy
-from langchain_openrouter._structured import structure_output
-from langchain_openrouter._tools import to_wire_choice, to_wire_tools
+from langchain_openrouter._structured import Method, structure_output
+from langchain_openrouter._tools import ToolLike, to_wire_choice, to_wire_tools
 from langchain_openrouter.errors import ConfigurationError
 from langchain_openrouter.settings import Plugin, Provider, Reasoning, Trace
 
+if TYPE_CHECKING:
+    from langchain_openrouter._arguments import Arguments
+
 __all__ = ["ChatOpenRouter"]
+
+_T = TypeVar("_T")
 
 _blocks.register()
 
@@ -170,7 +175,11 @@ class ChatOpenRouter(BaseChatModel):
 
     model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True, protected_namespaces=())
 
-    if not TYPE_CHECKING:  # the fields above are the signature that type checkers show
+    if TYPE_CHECKING:  # pydantic tells checkers of aliases alone
+
+        def __init__(self, *, model: str = ..., **arguments: Unpack[Arguments]) -> None: ...
+
+    else:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -420,9 +429,9 @@ class ChatOpenRouter(BaseChatModel):
     # -- tools and structured output ---------------------------------------------------------------------
 
     @override
-    def bind_tools(  # pyright: ignore[reportIncompatibleMethodOverride] - more forms of a choice than the base
+    def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | Any],
+        tools: Sequence[ToolLike],
         *,
         tool_choice: str | bool | dict[str, Any] | None = None,
         strict: bool | None = None,
@@ -445,16 +454,56 @@ class ChatOpenRouter(BaseChatModel):
             kwargs["tool_choice"] = to_wire_choice(tool_choice, wire)
         return self.bind(tools=wire, **kwargs)
 
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[_T],
+        *,
+        method: Method = ...,
+        include_raw: Literal[False] = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, _T]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[_T],
+        *,
+        method: Method = ...,
+        include_raw: Literal[True],
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[_T],
+        *,
+        method: Method = ...,
+        include_raw: bool,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, _T | dict[str, Any]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | None = ...,
+        *,
+        method: Method = ...,
+        include_raw: bool = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
     @override
     def with_structured_output(
         self,
         schema: dict[str, Any] | type | None = None,
         *,
-        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        method: Method = "function_calling",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+    ) -> Runnable[LanguageModelInput, Any]:
         """Return this model with answers parsed into a schema.
 
         Args:
