@@ -24,8 +24,20 @@ class TestStandard(ChatModelUnitTests):
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         """Variables, arguments, and the attributes they must give."""
-        return (
-            {"OPENROUTER_API_KEY": "key", "OPENROUTER_API_BASE": "https://base/v1"},
-            {"model": "a/b"},
-            {"openrouter_api_key": "key", "openrouter_api_base": "https://base/v1"},
-        )
+        variables = {
+            "OPENROUTER_API_KEY": "key",
+            "OPENROUTER_API_BASE": "https://base/v1",
+            "OPENROUTER_APP_URL": "https://app.example",
+            "OPENROUTER_APP_TITLE": "App",
+            "OPENROUTER_APP_CATEGORIES": "cli-agent, writing",
+            "OPENROUTER_SESSION_ID": "session-1",
+        }
+        attributes = {
+            "openrouter_api_key": "key",
+            "openrouter_api_base": "https://base/v1",
+            "app_url": "https://app.example",
+            "app_title": "App",
+            "app_categories": ["cli-agent", "writing"],
+            "session_id": "session-1",
+        }
+        return variables, {"model": "a/b"}, attributes
