@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # test modules are imported by p
 
 from scripted_server import ScriptedServer
 
-_SETTINGS = ("APP_URL", "APP_TITLE", "APP_CATEGORIES", "SESSION_ID", "API_KEY", "API_BASE")
+_SETTINGS = ("APP_URL", "APP_TITLE", "APP_CATEGORIES", "SESSION_ID", "API_KEY", "API_BASE", "MODEL_PROFILES")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import ModelProfile
 from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
@@ -18,6 +19,7 @@ from scripted_server import ScriptedServer, completion, event, json_reply, sse_r
 
 import langchain_openrouter
 from langchain_openrouter import ChatOpenRouter, ConfigurationError, OpenRouterError
+from langchain_openrouter.profiles import profile_of
 
 KEY = "sk-or-v1-0123456789abcdef"
 HEADER = "header-secret"
@@ -25,6 +27,23 @@ HEADER = "header-secret"
 
 def repickle(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+
+
+class TestProfile:
+    """What LangChain's agents read of a model before they use it."""
+
+    def test_a_known_model_has_one_and_an_unknown_one_has_none(self) -> None:
+        assert ChatOpenRouter(model="openai/gpt-4o-mini", api_key=KEY).profile == profile_of("openai/gpt-4o-mini")
+        assert ChatOpenRouter(model="acme/unheard-of", api_key=KEY).profile is None
+
+    def test_the_users_own_wins(self) -> None:
+        own = ModelProfile(max_input_tokens=5)
+        assert ChatOpenRouter(model="openai/gpt-4o-mini", api_key=KEY, profile=own).profile == own
+
+    def test_a_model_with_one_is_copied_and_bound_like_any_other(self) -> None:
+        model = ChatOpenRouter(model="openai/gpt-4o-mini", api_key=KEY)
+        for other in (repickle(model), copy.deepcopy(model), model.model_copy()):
+            assert model.profile == other.profile
 
 
 class TestConstruction:

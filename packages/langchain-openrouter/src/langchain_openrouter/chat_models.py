@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar, cast, overload
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -282,6 +282,12 @@ class ChatOpenRouter(BaseChatModel):
         }
 
     @override
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        from langchain_openrouter.profiles import profile_of
+
+        return profile_of(self.model_name)
+
+    @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return what tracers record of a call: no headers, and no misplaced key of a call that will be refused."""
         hidden = {"extra_headers", *_constructor_only(type(self))}
@@ -452,7 +458,9 @@ class ChatOpenRouter(BaseChatModel):
         wire = to_wire_tools(tools, strict=strict)
         if tool_choice is not None:
             kwargs["tool_choice"] = to_wire_choice(tool_choice, wire)
-        return self.bind(tools=wire, **kwargs)
+        if wire:  # `create_agent` binds none; providers refuse an empty list
+            kwargs["tools"] = wire
+        return self.bind(**kwargs)
 
     @overload
     def with_structured_output(
