@@ -57,7 +57,7 @@ class HTTPCaller:
                         target.hide_key(last.error)
                     yield events
                     if type(last) is Ended:
-                        await reply.wait_eof()
+                        reply.finish()
                         return
             events = decoder.finish()
             if events:

@@ -1,48 +1,28 @@
-"""Connections to providers. The only importer of the HTTP client; everything else sees `Pool` and `Reply`.
+"""Connections to providers: everything else sees `Pool` and `Reply`.
 
 One pool per process. Redirects are not followed, cookies are not kept, replies are not decompressed: a provider's API
 needs none of it, and each is a way for one caller's data to reach another.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+import re
+import socket
+import ssl
+from collections import Counter
 from typing import Final
-from typing import Protocol as Interface
 
-import aiohttp
 from msgspec import Struct
-from multidict import CIMultiDict
-from yarl import URL
 
-from openrouter_gateway.errors import Cut, Garbled, TimedOut, Unavailable, UpstreamError
+from openrouter_gateway.callers.http1 import Connection, Reply
+from openrouter_gateway.callers.target import Target
+from openrouter_gateway.errors import TimedOut, Unavailable
 
-_EOF_WAIT_S: Final = 1.0
-# Under the 5 s after which common servers (uvicorn, Node.js, llama.cpp) close idle connections: a request that is sent
-# on a connection just being closed fails, and cannot safely be sent again.
-_KEEPALIVE_S: Final = 4.0
-_IDENTITY: Final = {"Accept-Encoding": "identity", "User-Agent": "openrouter-gateway"}
+__all__ = ["Pool", "Reply", "Target", "Timeouts"]
 
-
-class Target(Struct, frozen=True):
-    """Where a request goes. Holds the key: its repr shows the address alone."""
-
-    url: URL
-    headers: CIMultiDict[str]
-    key: str = ""
-
-    def __repr__(self) -> str:
-        return f"<Target {self.url}>"
-
-    @classmethod
-    def from_parts(cls, url: str, headers: Mapping[str, str], key: str = "") -> "Target":
-        """Return the target of a JSON request."""
-        return cls(URL(url), CIMultiDict({"Content-Type": "application/json", **_IDENTITY, **headers}), key)
-
-    def hide_key(self, error: UpstreamError) -> None:
-        """Take our key out of what the provider says, in case it quotes it."""
-        if self.key and self.key in error.message:
-            error.message = error.message.replace(self.key, "[key]")
-            error.args = (error.message,)
+_TICK_S: Final = 1.0
+_GOODBYE_S: Final = 1.0
+_ERROR_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -52,41 +32,30 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     idle_s: float = 600.0
 
 
-class Reply(Interface):
-    """A provider's answer: its head has arrived, its body arrives as it is read."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def read_some(self) -> bytes:
-        """Return the next bytes as they came, empty at the end.
-
-        Raises:
-            Cut: the connection broke within the body.
-            TimedOut: the provider was silent for too long.
-        """
-        ...
-
-    async def wait_eof(self) -> None:
-        """Let the body end so that the connection can be used again; give up after a moment."""
-        ...
-
-    def close(self) -> None:
-        """Give the connection back if the body was read to its end, close it otherwise."""
-        ...
-
-
 class Pool:
-    """Keeps connections to providers alive. Make and close it inside the running event loop."""
+    """Keeps connections to providers alive. Make and close it inside the running event loop.
+
+    TLS trusts the system's authorities, or those that OpenSSL's `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Silence is
+    measured by one timer for all connections, so `TimedOut` may be late by an eighth of `idle_s`, at most by a second.
+    """
 
     def __init__(self, timeouts: Timeouts) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s, sock_read=timeouts.idle_s),
-            auto_decompress=False,
-            raise_for_status=False,
-        )
+        self._timeouts = timeouts
+        self._tls: ssl.SSLContext | None = None
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Connection] = set()
+        self._idle: dict[str, list[Connection]] = {}  # by origin, the last used one last
+        self._tick_s = min(_TICK_S, timeouts.idle_s / 8)
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._emptied = asyncio.Event()
+
+    def __repr__(self) -> str:
+        counts: list[str] = []
+        for origin, count in sorted(Counter(connection.origin for connection in self._open).items()):
+            idle = len(self._idle.get(origin, ()))
+            counts.append(f" {origin} idle={idle} active={count - idle}")
+        return f"<Pool{','.join(counts)}>"
 
     async def post(self, target: Target, body: bytes) -> Reply:
         """Send a request and wait for the head of the answer. Whoever called must close the reply.
@@ -96,84 +65,104 @@ class Pool:
             TimedOut: connecting or answering took too long.
             Garbled: the answer is not HTTP.
         """
-        try:
-            response = await self._session.post(
-                target.url, data=aiohttp.BytesPayload(body), headers=target.headers, allow_redirects=False
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            raise _translate(error, in_body=False) from error
-        return _Reply(response)
+        idle = self._idle.get(target.origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable(self._loop.time()):
+                return await connection.post(target, body)
+            connection.close()
+        connection = await self._connect(target)
+        return await connection.post(target, body)
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._session.close()
+        """Close every connection; return when they are gone, or did not go in a second."""
+        self._closing = True
+        self._emptied.clear()
+        for connection in list(self._open):
+            if connection.state == "idle":
+                connection.close()
+            else:
+                connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._open:
+            try:
+                async with asyncio.timeout(_GOODBYE_S):
+                    await self._emptied.wait()
+            except TimeoutError:
+                for connection in list(self._open):
+                    connection.abort()
 
-
-class _Reply:
-    """An aiohttp response as a `Reply`."""
-
-    __slots__ = ("_closed", "_content", "_response", "_tell", "headers", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self._content = response.content
-        self._closed, self._tell = _end_with_connection(response)
-
-    def close(self) -> None:
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._tell)
-        self._response.close()
-
-    async def read_some(self) -> bytes:
+    async def _connect(self, target: Target) -> Connection:
+        if self._closing:
+            raise Unavailable("the gateway is shutting down")
+        connection = Connection(self, target.origin, self._timeouts.idle_s)
+        connect_s = self._timeouts.connect_s
+        tls = self._tls_context() if target.tls else None
         try:
-            return await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _translate(error, in_body=True) from error
+            async with asyncio.timeout(connect_s):
+                await self._loop.create_connection(
+                    lambda: connection,
+                    target.host,
+                    target.port,
+                    ssl=tls,
+                    ssl_handshake_timeout=connect_s if tls else None,
+                    ssl_shutdown_timeout=_GOODBYE_S if tls else None,
+                )
+        except TimeoutError as error:
+            raise TimedOut("connecting to the provider took too long") from error
+        except OSError as error:
+            raise Unavailable(f"cannot connect to the provider: {failure_reason(error)}") from error
+        return connection
 
-    async def wait_eof(self) -> None:
-        if self._content.at_eof():
-            return
-        try:
-            async with asyncio.timeout(_EOF_WAIT_S):
-                while await self._content.readany():
-                    pass
-        except (aiohttp.ClientError, OSError):
-            return  # the answer is complete; the connection is simply not used again
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._open):
+            connection.check(now)
+        self._timer = self._loop.call_later(self._tick_s, self._tick) if self._open else None
+
+    # What connections tell
+
+    def add(self, connection: Connection) -> None:
+        """See `http1.Owner`."""
+        self._open.add(connection)
+        if self._closing:
+            connection.abort()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def keep(self, connection: Connection) -> None:
+        """See `http1.Owner`."""
+        self._idle.setdefault(connection.origin, []).append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """See `http1.Owner`."""
+        self._open.discard(connection)
+        idle = self._idle.get(connection.origin, [])
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(connection.origin, None)
+        if not self._open:
+            self._emptied.set()
 
 
-def _end_with_connection(
-    response: aiohttp.ClientResponse,
-) -> tuple[asyncio.Future[None] | None, Callable[[object], None]]:
-    """Make sure that who reads the body learns of the connection's end; return what is waited for, and the callback.
-
-    aiohttp 3.14 forgets to wake the reader when what follows a chunk is not a chunk: it closes the connection, stops
-    its timer, and leaves the reader waiting for ever.
-    """
-    connection, content = response.connection, response.content
-    # A short body has come with its head; its connection is given back already.
-    closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
-
-    def tell(_: object) -> None:
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
-
-    if closed is not None:
-        closed.add_done_callback(tell)
-    return closed, tell
-
-
-def _translate(error: Exception, *, in_body: bool) -> UpstreamError:
-    """Return our error for the HTTP client's or the system's. Nothing of a URL's query or a header gets into it."""
-    match error:
-        case TimeoutError():  # aiohttp's time-outs are all of these, too
-            return TimedOut("the provider did not answer in time")
-        case aiohttp.ClientConnectorError():
-            return Unavailable(f"cannot connect to the provider: {error.os_error.strerror or error.os_error}")
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
-            if in_body:
-                return Cut("the provider's connection broke within the answer")
-            return Unavailable("the provider closed the connection without an answer")
-        case _:
-            return Garbled("the provider's answer is not valid HTTP")
+def failure_reason(error: OSError) -> str:
+    """Return what went wrong, without the addresses that a name stands for."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {getattr(error, 'reason', None) or 'the connection was closed'}"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "its name is not known"
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    # One text for what went wrong with several addresses.
+    numbers = dict.fromkeys(int(number) for number in _ERROR_NUMBER.findall(str(error)))
+    return "; ".join(os.strerror(number) for number in numbers) or "the connection was closed"
