@@ -145,6 +145,25 @@ class TestRequest:
         assert body["model"] == "one-upstream"
         assert body["provider"] == {"zdr": True}
 
+    @pytest.mark.parametrize(
+        ("fields", "sent"),
+        [
+            ({"reasoning": {"effort": "high", "summary": "auto"}}, "high"),
+            ({"reasoning": {"effort": "high"}, "reasoning_effort": "low"}, "low"),
+            ({"reasoning": {"max_tokens": 100}}, None),
+            ({"reasoning": None}, None),
+            ({"reasoning": "high"}, None),
+        ],
+    )
+    def test_the_effort_of_reasoning_goes_by_its_name_in_this_dialect(
+        self, fields: dict[str, object], sent: str | None
+    ) -> None:
+        """What the caller says in the dialect's own field comes first."""
+        body = json.loads(self.encode(json.dumps({"messages": [{"role": "user"}], **fields}).encode()))
+
+        assert "reasoning" not in body
+        assert sent == body.get("reasoning_effort")
+
     def test_a_model_name_is_encoded_as_json(self) -> None:
         """Quotes in the provider's own name do no harm."""
         request = make_request()

@@ -62,6 +62,7 @@ _STREAM_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _UNDECIDED: Final = (*(start[:-1] for start in _STREAM_STARTS), _BYTE_ORDER_MARK)
 
 _encode = msgspec.json.Encoder().encode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class OpenAI:
@@ -80,6 +81,9 @@ class OpenAI:
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
+            effort = _effort_of(request.fields)
+            if effort is not None:
+                body.setdefault("reasoning_effort", effort)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         if request.stream:
             body["stream"] = _TRUE
@@ -97,6 +101,17 @@ class OpenAI:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
         message, code = parse_openai_error(body)
         return refusal_from_status(status, headers, message=message, code=code)
+
+
+def _effort_of(fields: Mapping[str, Raw]) -> Raw | None:
+    """Return OpenRouter's `reasoning.effort`, for which this dialect has a field of its own."""
+    reasoning = fields.get("reasoning")
+    if reasoning is None:
+        return None
+    try:
+        return _decode_members(reasoning).get("effort")
+    except msgspec.DecodeError:
+        return None  # null, or nothing that OpenRouter would understand
 
 
 class StreamDecoder:
