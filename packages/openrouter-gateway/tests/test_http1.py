@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -58,9 +58,6 @@ class Rig:
         self.kept: list[Connection] = []
         self.connection = Connection(self, TARGET.origin, SILENCE_S)
         self.connection.connection_made(wire)
-
-    def add(self, connection: Connection) -> None:
-        assert connection.state == "idle"
 
     def keep(self, connection: Connection) -> None:
         self.kept.append(connection)
@@ -418,12 +415,21 @@ async def test_a_slow_reader_makes_the_provider_wait(rig: Rig) -> None:
     assert "idle" == rig.connection.state
 
 
-async def test_an_abandoned_reader_leaves_a_connection_that_reads(rig: Rig) -> None:
+@pytest.mark.parametrize("leave", [Reply.finish, Reply.close])
+async def test_an_abandoned_reader_leaves_a_connection_that_reads(rig: Rig, leave: Callable[[Reply], None]) -> None:
     """A pause does not outlast the reply, or the connection's end would go unnoticed."""
     reply = await rig.post(OK + b"Content-Length: 300005\r\n\r\n", b"x" * 300_000)
     assert rig.wire.paused
+    rig.arrive(b"hello")  # was on its way
+    leave(reply)
+    assert ("idle", False, [rig.connection]) == (rig.connection.state, rig.wire.paused, rig.kept)
+
+
+async def test_a_finished_reply_is_read_again_after_a_pause(rig: Rig) -> None:
+    """Else its end would never come."""
+    reply = await rig.post(OK + b"Content-Length: 300005\r\n\r\n", b"x" * 300_000)
     reply.finish()
-    assert not rig.wire.paused
+    assert ("draining", False) == (rig.connection.state, rig.wire.paused)
     rig.arrive(b"hello")
     assert ("idle", [rig.connection]) == (rig.connection.state, rig.kept)
 

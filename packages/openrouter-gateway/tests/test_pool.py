@@ -539,6 +539,26 @@ async def test_who_gives_up_connecting_leaves_no_connection() -> None:
 
 
 @on_both_loops
+async def test_giving_up_at_any_step_leaves_nothing() -> None:
+    """A turn of the event loop later each time, from before the connection to behind the answer."""
+    async with serving(answer(HELLO)) as server, pooled() as pool:
+        target = server.target(headers={"Connection": "close"})
+        finished = False
+        turns = 0
+        while not finished:
+            task = asyncio.ensure_future(fetch(pool, target))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            finished = task.done()
+            task.cancel()
+            await asyncio.wait([task])
+            turns += 1
+        assert turns > 5
+        await asyncio.sleep(0.02)
+        assert "<Pool>" == repr(pool)
+
+
+@on_both_loops
 async def test_closing_the_pool_closes_every_connection() -> None:
     """Idle and active ones; who waits is told, and who comes later too."""
 

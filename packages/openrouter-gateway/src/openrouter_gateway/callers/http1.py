@@ -48,10 +48,6 @@ _SLICE_BYTES: Final = 64 * 1024
 class Owner(Interface):
     """Who keeps connections."""
 
-    def add(self, connection: "Connection") -> None:
-        """Take note of an open connection."""
-        ...
-
     def keep(self, connection: "Connection") -> None:
         """Take a connection that is idle again."""
         ...
@@ -382,7 +378,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by type
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket"), select.POLLIN)
-        self._owner.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the provider."""

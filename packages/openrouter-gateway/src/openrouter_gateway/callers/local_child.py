@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,8 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
 # llama.cpp keeps prompts in memory to answer the next turn of a conversation faster; its default is 8 GiB.
 _PROMPT_CACHE_MIB = 256
 _LOG_ERRORS_ONLY = 1
+# llama.cpp writes its log from a thread of its own; what it says last is the reason.
+_LOG_WAIT_S = 0.3
 
 
 def main() -> None:
@@ -45,6 +48,7 @@ def main() -> None:
     try:
         server = _start(settings)
     except Exception as error:  # noqa: BLE001 - the reason goes to the parent, whatever the native code raised
+        time.sleep(_LOG_WAIT_S)
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(1)

@@ -113,7 +113,18 @@ class Pool:
             raise TimedOut("connecting to the provider took too long") from error
         except OSError as error:
             raise Unavailable(f"cannot connect to the provider: {failure_reason(error)}") from error
+        # Not before: uvloop does not tell a connection of its end if who asked for it has given up meanwhile.
+        self._add(connection)
         return connection
+
+    def _add(self, connection: Connection) -> None:
+        if self._closing:
+            connection.abort()
+        if connection.state == "closed":
+            return
+        self._open.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -129,14 +140,6 @@ class Pool:
 
     # What connections tell
 
-    def add(self, connection: Connection) -> None:
-        """See `http1.Owner`."""
-        self._open.add(connection)
-        if self._closing:
-            connection.abort()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(self._tick_s, self._tick)
-
     def keep(self, connection: Connection) -> None:
         """See `http1.Owner`."""
         self._idle.setdefault(connection.origin, []).append(connection)
@@ -147,8 +150,6 @@ class Pool:
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
-        if not idle:
-            self._idle.pop(connection.origin, None)
         if not self._open:
             self._emptied.set()
 
