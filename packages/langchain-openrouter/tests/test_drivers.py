@@ -138,6 +138,14 @@ class TestEveryWayToAsk:
         assert time.monotonic() - start < 2
         server.wait_for(lambda s: s.disconnects == 1)
 
+    def test_silence_is_bounded_by_the_second_of_four(self, server: ScriptedServer, ask: Ask) -> None:
+        """Connect, read, write, pool."""
+        server.answer(Reply(wait_s=5))
+        start = time.monotonic()
+        with pytest.raises(TimedOut):
+            ask(model_for(server, timeout=(5, 0.1, 5, 5), max_retries=0))
+        assert time.monotonic() - start < 2
+
     def test_in_band_error_of_a_200(self, server: ScriptedServer, ask: Ask) -> None:
         server.answer(json_reply({"error": {"code": 402, "message": f"pay up {KEY}"}}))
         with pytest.raises(APIError) as caught:
@@ -171,6 +179,14 @@ class TestEveryWayToAsk:
             ask(model)  # pyright: ignore[reportArgumentType] - a binding answers like a model
         assert len(server.seen) == 2
         assert set(server.seen[0].body) <= {"model", "messages", "stream"}
+
+
+def test_the_default_bounds_silence_and_not_the_answer() -> None:
+    """Ten minutes between two bytes, ten seconds to connect."""
+    call = WireRequest(url="http://localhost/v1", headers=[], body=b"")
+    with httpx2.Client() as client:
+        request = _http._to_request(client, call, own=True)  # pyright: ignore[reportPrivateUsage]
+    assert request.extensions["timeout"] == {"connect": 10.0, "read": 600.0, "write": 600.0, "pool": 600.0}
 
 
 @pytest.mark.parametrize("ask", STREAMED)

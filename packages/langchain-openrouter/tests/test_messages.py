@@ -15,8 +15,9 @@ from langchain_core.messages import (
     ToolMessage,
     convert_to_messages,
 )
+from scripted_server import ScriptedServer
 
-from langchain_openrouter import ConfigurationError
+from langchain_openrouter import ChatOpenRouter, ConfigurationError
 from langchain_openrouter._messages import to_part, to_wire
 
 Json = dict[str, Any]
@@ -53,6 +54,50 @@ MESSAGES: dict[str, tuple[Any, list[Json]]] = {
             {"role": "tool", "tool_call_id": "c1", "content": "r"},
             {"role": "user", "content": [{"type": "text", "text": "t"}]},
         ],
+    ),
+    "a result that is marked for the cache": (
+        HumanMessage(
+            [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "r", "cache_control": CACHE},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "c2",
+                    "content": ["a", {"type": "image", "url": "u"}],
+                    "cache_control": CACHE,
+                },
+            ]
+        ),
+        [
+            {
+                "role": "tool",
+                "tool_call_id": "c1",
+                "content": [{"type": "text", "text": "r", "cache_control": CACHE}],
+            },
+            {
+                "role": "tool",
+                "tool_call_id": "c2",
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "image_url", "image_url": {"url": "u"}, "cache_control": CACHE},
+                ],
+            },
+        ],
+    ),
+    "names of every kind": (
+        AIMessage("a", name="Bot"),
+        [{"role": "assistant", "content": "a", "name": "Bot"}],
+    ),
+    "name of a tool": (
+        ToolMessage("r", tool_call_id="c1", name="f"),
+        [{"role": "tool", "tool_call_id": "c1", "content": "r", "name": "f"}],
+    ),
+    "name of a system message": (
+        SystemMessage("s", name="N"),
+        [{"role": "system", "content": "s", "name": "N"}],
+    ),
+    "parts of a system message": (
+        SystemMessage([{"type": "text", "text": "s", "cache_control": CACHE}]),
+        [{"role": "system", "content": [{"type": "text", "text": "s", "cache_control": CACHE}]}],
     ),
     "assistant": (AIMessage("a"), [{"role": "assistant", "content": "a"}]),
     "assistant that said nothing": (AIMessage(""), [{"role": "assistant", "content": ""}]),
@@ -135,8 +180,59 @@ MESSAGES: dict[str, tuple[Any, list[Json]]] = {
             }
         ],
     ),
+    "redacted thinking, and what LangChain makes of it": (
+        AIMessage(
+            [
+                {"type": "reasoning", "reasoning": "Hm.", "extras": {"signature": "s"}},
+                {"type": "non_standard", "value": {"type": "redacted_thinking", "data": "zz"}},
+                {"type": "text", "text": "a"},
+            ]
+        ),
+        [
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "a"}],
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "Hm.", "signature": "s", "format": "anthropic-claude-v1"},
+                    {"type": "reasoning.encrypted", "data": "zz", "format": "anthropic-claude-v1"},
+                ],
+            }
+        ],
+    ),
+    "signed thinking in LangChain's spelling": (
+        AIMessage([{"type": "reasoning", "reasoning": "Hm.", "extras": {"signature": "s"}}]),
+        [
+            {
+                "role": "assistant",
+                "content": "",
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "Hm.", "signature": "s", "format": "anthropic-claude-v1"}
+                ],
+            }
+        ],
+    ),
+    "redacted thinking alone": (
+        AIMessage([{"type": "redacted_thinking", "data": "zz"}, {"type": "text", "text": "a"}]),
+        [
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "a"}],
+                "reasoning_details": [{"type": "reasoning.encrypted", "data": "zz", "format": "anthropic-claude-v1"}],
+            }
+        ],
+    ),
     "what else an answer held": (
-        AIMessage("a", additional_kwargs={"refusal": "r", "images": [1], "audio": {"id": "x"}, "annotations": [2]}),
+        AIMessage(
+            "a",
+            additional_kwargs={
+                "refusal": "r",
+                "images": [1],
+                "audio": {"id": "x"},
+                "annotations": [2],
+                "model": "acme/one",
+                "other": 3,
+            },
+        ),
         [
             {
                 "role": "assistant",
@@ -145,6 +241,7 @@ MESSAGES: dict[str, tuple[Any, list[Json]]] = {
                 "images": [1],
                 "audio": {"id": "x"},
                 "annotations": [2],
+                "model": "acme/one",
             }
         ],
     ),
@@ -160,6 +257,22 @@ def test_a_message_without_a_form_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="remove"):
         to_wire([RemoveMessage("x")])
 
+
+INLINE: Json = {"base64": "AA", "mime_type": "application/pdf"}
+KINDS: dict[str, Json] = {
+    "text": {"type": "text", "text": "a"},
+    "plain text": {"type": "text-plain", "text": "a", "mime_type": "text/plain"},
+    "image": {"type": "image", "url": "u"},
+    "image of OpenAI": {"type": "image_url", "image_url": {"url": "u"}},
+    "image of Anthropic": {"type": "image", "source": {"type": "url", "url": "u"}},
+    "audio": {"type": "audio", **INLINE, "mime_type": "audio/wav"},
+    "audio of OpenAI": {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
+    "video": {"type": "video", "url": "u"},
+    "video of the API": {"type": "video_url", "video_url": {"url": "u"}},
+    "file": {"type": "file", **INLINE},
+    "file of OpenAI": {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}},
+    "document of Anthropic": {"type": "document", "source": {"type": "url", "url": "u"}},
+}
 
 PARTS: dict[str, tuple[Json, Json]] = {
     "text": (
@@ -245,6 +358,77 @@ PARTS: dict[str, tuple[Json, Json]] = {
         {"type": "text-plain", "text": "a", "mime_type": "text/plain"},
         {"type": "text", "text": "a"},
     ),
+    "text, OpenAI's other API": (
+        {"type": "input_text", "text": "a", "cache_control": CACHE},
+        {"type": "text", "text": "a", "cache_control": CACHE},
+    ),
+    "text of an answer, OpenAI's other API": (
+        {"type": "output_text", "text": "a", "annotations": []},
+        {"type": "text", "text": "a"},
+    ),
+    "image, OpenAI's other API": (
+        {"type": "input_image", "image_url": "u", "detail": "low", "cache_control": CACHE},
+        {"type": "image_url", "image_url": {"url": "u", "detail": "low"}, "cache_control": CACHE},
+    ),
+    "image, v0": (
+        {
+            "type": "image",
+            "source_type": "base64",
+            "data": "AA",
+            "mime_type": "image/png",
+            "metadata": {"detail": "low"},
+        },
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
+    ),
+    "file, OpenAI's other API": (
+        {"type": "input_file", "file_data": "data:application/pdf;base64,AA", "filename": "a.pdf"},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"}},
+    ),
+    "file url, OpenAI's other API": (
+        {"type": "input_file", "file_url": "u"},
+        {"type": "file", "file": {"file_data": "u"}},
+    ),
+    "file, v0": (
+        {
+            "type": "file",
+            "base64": "AA",
+            "mime_type": "application/pdf",
+            "extras": {"metadata": {"name": "a.pdf", "cache_control": CACHE}},
+        },
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"},
+            "cache_control": CACHE,
+        },
+    ),
+    "document id, Anthropic": (
+        {"type": "document", "source": {"type": "file", "file_id": "f1"}},
+        {"type": "file", "file": {"file_id": "f1"}},
+    ),
+    "document in parts, Anthropic": (
+        {
+            "type": "document",
+            "source": {"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            "cache_control": CACHE,
+        },
+        {"type": "text", "text": "a\nb", "cache_control": CACHE},
+    ),
+    "document of one text, Anthropic": (
+        {"type": "document", "source": {"type": "content", "content": "a"}},
+        {"type": "text", "text": "a"},
+    ),
+    "an option that LangChain moved, on a block of the API": (
+        {"type": "video_url", "video_url": {"url": "u"}, "extras": {"cache_control": CACHE}, "id": "lc_1"},
+        {"type": "video_url", "video_url": {"url": "u"}, "cache_control": CACHE},
+    ),
+    "non-standard, marked for the cache": (
+        {"type": "non_standard", "value": {"type": "new"}, "extras": {"cache_control": CACHE}},
+        {"type": "new", "cache_control": CACHE},
+    ),
+    "a part of the API": (
+        {"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}},
+        {"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}},
+    ),
     "non-standard": ({"type": "non_standard", "value": {"type": "new", "a": 1}}, {"type": "new", "a": 1}),
     "a kind not invented yet": ({"type": "new", "a": None}, {"type": "new", "a": None}),
 }
@@ -252,9 +436,50 @@ PARTS: dict[str, tuple[Json, Json]] = {
 
 @pytest.mark.parametrize(("block", "part"), PARTS.values(), ids=PARTS.keys())
 def test_content_parts(block: Json, part: Json) -> None:
+    """Alone, and in the content of every kind of message that holds parts."""
     before = repr(block)
     assert to_part(block) == part
+    for message in (HumanMessage([block]), SystemMessage([block]), ToolMessage([block], tool_call_id="c1")):
+        (wire,) = to_wire([message])
+        assert wire["content"] == [part]
     assert repr(block) == before
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("place", ["block", "extras"])
+@pytest.mark.parametrize("message", ["human", "system", "tool"])
+def test_a_mark_for_the_cache_survives_on_every_kind(
+    server: ScriptedServer, kind: str, place: str, message: str
+) -> None:
+    """Also through what LangChain rewrites on the way."""
+    block = {**KINDS[kind], **({"cache_control": CACHE} if place == "block" else {"extras": {"cache_control": CACHE}})}
+    given = {
+        "human": [HumanMessage([block])],
+        "system": [SystemMessage([block])],
+        "tool": [ToolMessage([block], tool_call_id="c1")],
+    }[message]
+    ChatOpenRouter(model="acme/one", base_url=server.url).invoke(given)
+    (part,) = server.seen[-1].body["messages"][0]["content"]
+    assert part["cache_control"] == CACHE
+    assert part["type"] in {"text", "image_url", "input_audio", "video_url", "file"}
+    assert "extras" not in part
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "url": "u", "detail": "low"},
+        {"type": "image", "url": "u", "extras": {"detail": "low"}},
+        {"type": "image", "source_type": "url", "url": "u", "metadata": {"detail": "low"}},
+        {"type": "image", "source": {"type": "url", "url": "u"}, "detail": "low"},
+        {"type": "image_url", "image_url": {"url": "u", "detail": "low"}},
+        {"type": "input_image", "image_url": "u", "detail": "low"},
+    ],
+)
+def test_detail_survives_in_every_spelling(server: ScriptedServer, block: Json) -> None:
+    ChatOpenRouter(model="acme/one", base_url=server.url).invoke([HumanMessage([block])])
+    (part,) = server.seen[-1].body["messages"][0]["content"]
+    assert part == {"type": "image_url", "image_url": {"url": "u", "detail": "low"}}
 
 
 @pytest.mark.parametrize(
@@ -265,6 +490,10 @@ def test_content_parts(block: Json, part: Json) -> None:
         ({"type": "audio", "url": "https://example.org/a.wav"}, "inline only"),
         ({"type": "video"}, "url"),
         ({"type": "file"}, "url"),
+        (
+            {"type": "document", "source": {"type": "content", "content": [{"type": "image", "url": "u"}]}},
+            "pictures as blocks of their own",
+        ),
     ],
 )
 def test_blocks_that_lack_something_say_what(block: Json, complaint: str) -> None:
@@ -298,20 +527,3 @@ def test_empty_texts_of_an_assistant_stay_behind() -> None:
     (wire,) = to_wire([AIMessage(blocks)])
     assert wire["content"] == [{"type": "text", "text": "a"}]
     assert to_wire([AIMessage([{"type": "text", "text": ""}])])[0]["content"] == ""
-
-
-def test_reasoning_that_was_kept_in_pieces_goes_back_whole() -> None:
-    """The other distribution of this name keeps every streamed fragment; whole blocks stay as they are."""
-    pieces = [
-        {"type": "reasoning.text", "text": "a", "index": 0},
-        {"type": "reasoning.text", "text": "b", "index": 0},
-        {"type": "reasoning.text", "signature": "s", "index": 0},
-        {"type": "reasoning.encrypted", "data": "x", "index": 1},
-        {"type": "reasoning.encrypted", "data": "y", "index": 1},
-        {"type": "reasoning.summary", "summary": "c"},
-        {"type": "reasoning.summary", "summary": "d"},
-    ]
-    whole = [{"type": "reasoning.text", "text": "ab", "signature": "s", "index": 0}, *pieces[3:]]
-    for details in (pieces, whole):
-        (wire,) = to_wire([AIMessage("a", additional_kwargs={"reasoning_details": details})])
-        assert wire["reasoning_details"] == whole

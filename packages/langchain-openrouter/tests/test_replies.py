@@ -154,6 +154,16 @@ class TestWhole:
         (invalid,) = message.invalid_tool_calls
         assert (invalid["name"], invalid["args"], invalid["id"]) == ("f", arguments, "c1")
 
+    def test_callbacks_are_told_which_answer_it_was(self) -> None:
+        """Tracers of other vendors look here."""
+        result = parse_completion(json.dumps(completion()).encode(), {}, secrets=())
+        about = {"model_name": "acme/one", "id": "gen-1", "created": 1771043112, "object": "chat.completion"}
+        assert result.llm_output == about
+        stream = ReplyStream()
+        chunks = [*stream.feed(b"data: " + json.dumps(END).encode() + b"\n\n"), *stream.finish()]
+        info = chunks[-1].generation_info or {}
+        assert {**about, "finish_reason": "stop"}.items() <= info.items()
+
     def test_tokens_are_reported_once_for_several_choices(self) -> None:
         body = completion()
         body["choices"] = body["choices"] * 2
@@ -229,6 +239,32 @@ class TestUsage:
             "completion_tokens_details": None,
         }
         assert usage_of(wire) == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+
+    def test_money_and_what_else_is_reported_is_no_token_count(self) -> None:
+        wire = {
+            "prompt_tokens": 1,
+            "completion_tokens": 2,
+            "total_tokens": 3,
+            "cost": 0.1,
+            "cost_details": {"upstream_inference_cost": 0.2},
+            "is_byok": True,
+            "server_tool_use": {"web_search_requests": 2},
+            "prompt_tokens_details": {"not_invented_yet": 4},
+        }
+        assert usage_of(wire) == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+
+    def test_costs_keep_every_digit_that_a_float_has(self) -> None:
+        digits = "0.00012345678901234567"
+        usage: Json = {"prompt_tokens": 1, "cost": 0.0, "cost_details": {"upstream_inference_cost": 0.0}}
+        body, last = completion(), {**END, "usage": usage}
+        body["usage"] = usage
+        (raw, streamed) = (json.dumps(x).replace("0.0", digits).encode() for x in (body, last))
+        result = parse_completion(raw, {}, secrets=())
+        stream = ReplyStream()
+        chunks = [*stream.feed(b"data: " + streamed + b"\n\n"), *stream.finish()]
+        for message in (result.generations[0].message, chunks[-1].message):
+            assert message.response_metadata["cost"] == float(digits)
+            assert message.response_metadata["cost_details"] == {"upstream_inference_cost": float(digits)}
 
     def test_fractional_counts_are_rounded(self) -> None:
         usage = usage_of({"prompt_tokens": 12.0, "completion_tokens": 2.6, "total_tokens": 15})
@@ -398,6 +434,30 @@ DETAIL_CASES = {
             {"type": "reasoning.text", "text": "c"},
             {"type": "reasoning.encrypted", "data": "x"},
             {"type": "reasoning.encrypted", "data": "y"},
+        ],
+    ),
+    "summaries of other ids, which only their first fragments have": (
+        [
+            {"type": "reasoning.summary", "summary": "a", "index": 0, "id": "rs_1"},
+            {"type": "reasoning.summary", "summary": "b", "index": 0},
+            {"type": "reasoning.summary", "summary": "c", "index": 0, "id": "rs_2"},
+            {"type": "reasoning.summary", "summary": "d", "index": 0, "id": None},
+        ],
+        [
+            {"type": "reasoning.summary", "summary": "ab", "index": 0, "id": "rs_1"},
+            {"type": "reasoning.summary", "summary": "cd", "index": 0, "id": "rs_2"},
+        ],
+    ),
+    "an index on the first fragment only": (
+        [
+            {"type": "reasoning.text", "text": "a", "index": 3, "id": "x"},
+            {"type": "reasoning.text", "text": "b"},
+            {"type": "reasoning.text", "signature": "s"},
+            {"type": "reasoning.text", "text": "c", "index": 4},
+        ],
+        [
+            {"type": "reasoning.text", "text": "ab", "index": 3, "id": "x", "signature": "s"},
+            {"type": "reasoning.text", "text": "c", "index": 4},
         ],
     ),
     "other ids are other blocks": (

@@ -2,16 +2,25 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.runnables import ConfigurableField
 from pydantic import BaseModel
 from scripted_server import ScriptedServer, completion, event, json_reply, sse_reply
 
-from langchain_openrouter import ChatOpenRouter, ConfigurationError
-from langchain_openrouter._request import SETTINGS, build_headers, completions_url, is_loopback
+from langchain_openrouter import ChatOpenRouter, ConfigurationError, settings
+from langchain_openrouter._request import (
+    SETTINGS,
+    build_body,
+    build_headers,
+    completions_url,
+    encode_body,
+    is_loopback,
+)
 from langchain_openrouter.chat_models import ChatOpenRouter as Model
 
 Json = dict[str, Any]
@@ -77,12 +86,92 @@ def test_nothing_is_sent_that_was_not_set(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_each_setting_travels_verbatim(server: ScriptedServer, name: str) -> None:
-    """From the constructor, from a call, and from `bind`."""
+    """From the constructor, from a call, from `bind`, and from a configurable field."""
     expected = {**BARE, name: VALUES[name]}
     assert sent(server, **{name: VALUES[name]}) == expected
     assert sent(server, {name: VALUES[name]}) == expected
-    ChatOpenRouter(model="acme/one", base_url=server.url).bind(**{name: VALUES[name]}).invoke("hi")
+    model = ChatOpenRouter(model="acme/one", base_url=server.url)
+    model.bind(**{name: VALUES[name]}).invoke("hi")
     assert server.seen[-1].body == expected
+    configurable = model.configurable_fields(**{name: ConfigurableField(id="it")})
+    configurable.invoke("hi", config={"configurable": {"it": VALUES[name]}})
+    assert server.seen[-1].body == expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_settings_at_once(server: ScriptedServer, stream: bool) -> None:
+    server.answer(sse_reply(event({"content": "a"}, "stop")) if stream else json_reply(completion()))
+    values = {name: value for name, value in VALUES.items() if name != "n"}
+    sent(server, openrouter_provider=PROVIDER, streaming=stream, **values)
+    assert server.seen[-1].body == {**BARE, **values, "provider": PROVIDER, **({"stream": True} if stream else {})}
+
+
+values_of_json: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(given_dict=st.dictionaries(st.text(max_size=5), values_of_json, max_size=4))
+def test_any_dictionary_travels_verbatim(given_dict: Json) -> None:
+    """Keys and kinds this package has never heard of, nulls and numbers included."""
+    names = ("reasoning", "trace", "image_config", "audio", "prediction", "response_format", "cache_control")
+    own: dict[str, Any] = {
+        **dict.fromkeys(names, given_dict),
+        "openrouter_provider": given_dict,
+        "plugins": [given_dict],
+    }
+    model = ChatOpenRouter(model="acme/one", base_url="http://localhost/v1", **own)
+    body = build_body(model.__dict__, [], stop=None, call={"a_call": given_dict}, stream=False)
+    wire = json.loads(encode_body(body))
+    assert wire["plugins"] == [given_dict]
+    assert [wire[name] for name in (*names, "provider", "a_call")] == [given_dict] * (len(names) + 2)
+
+
+def keys(*names: str) -> set[str]:
+    return {key for name in names for key in name.split()}
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "documented"),
+    [
+        (
+            settings.ProviderPreferences,
+            keys(
+                "order allow_fallbacks require_parameters data_collection zdr enforce_distillable_text only ignore",
+                "quantizations sort preferred_min_throughput preferred_max_latency max_price options",
+            ),
+        ),
+        (settings.ProviderSort, keys("by partition")),
+        (settings.Percentiles, keys("p50 p75 p90 p99")),
+        (settings.MaxPrice, keys("prompt completion request image audio")),
+        (settings.ReasoningConfig, keys("effort max_tokens exclude enabled summary context mode")),
+        (settings.TraceConfig, keys("trace_id trace_name span_name generation_name parent_span_id")),
+        (
+            settings.PluginConfig,
+            keys(
+                "id enabled engine mode max_results search_prompt include_domains exclude_domains max_uses",
+                "user_location pdf allowed_models excluded_models cost_tier cost_quality_tradeoff pin_model",
+                "min_coding_score max_price price_source",
+            ),
+        ),
+    ],
+)
+def test_the_typed_dictionaries_have_every_documented_key(dictionary: Any, documented: set[str]) -> None:
+    """API digest 3.2, 3.11, 4.1, 9.1 to 9.6, 10.1; constructors take others too."""
+    assert set(get_type_hints(dictionary)) == documented
+
+
+def test_the_typed_words_are_the_documented_ones() -> None:
+    plugin_ids = keys(
+        "auto-router auto-beta-router moderation web web-fetch file-parser response-healing",
+        "context-compression pareto-router fusion",
+    )
+    assert set(get_args(settings.PluginId)) == plugin_ids
+    assert set(get_args(settings.SortKey)) == keys("price throughput latency exacto")
+    effort = get_type_hints(settings.ReasoningConfig)["effort"]
+    assert set(get_args(effort)) == keys("max xhigh high medium low minimal none")
 
 
 def test_provider_preferences(server: ScriptedServer) -> None:
@@ -143,6 +232,13 @@ def test_stream_usage(server: ScriptedServer, flag: bool | None, options: Json |
     assert (chunks[-1].usage_metadata is None) == (flag is False)
 
 
+def test_stream_options_of_the_user_win(server: ScriptedServer) -> None:
+    server.answer(sse_reply(event({"content": "a"}, "stop")))
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, stream_usage=True)
+    list(model.stream("hi", stream_options={"new": 1}))
+    assert server.seen[-1].body["stream_options"] == {"new": 1}
+
+
 def test_several_answers_cannot_be_streamed(server: ScriptedServer) -> None:
     model = ChatOpenRouter(model="acme/one", base_url=server.url, n=2)
     with pytest.raises(ConfigurationError, match="n must be 1"):
@@ -160,6 +256,39 @@ def test_what_is_not_json_is_refused(server: ScriptedServer, value: Any) -> None
 
 class TestHeaders:
     """Attribution and the headers of the user."""
+
+    def test_of_one_call(self, server: ScriptedServer) -> None:
+        """They override those of the model, by call, by `bind` and as configurable fields."""
+        own: Json = {"app_url": "https://b", "app_title": "B", "app_categories": ["b", "c"]}
+        own["default_headers"] = {"X-Mine": "b"}
+        base = ChatOpenRouter(
+            model="acme/one",
+            base_url=server.url,
+            app_url="https://a",
+            app_title="A",
+            app_categories=["a"],
+            default_headers={"x-mine": "a", "x-other": "a"},
+        )
+        base.invoke("hi", **own)
+        base.bind(**own).invoke("hi")
+        fields = {name: ConfigurableField(id=name) for name in own}
+        base.configurable_fields(**fields).invoke("hi", config={"configurable": own})
+        for seen in server.seen:
+            assert seen.body == BARE
+            assert seen.headers["http-referer"] == "https://b"
+            assert seen.headers["x-title"] == "B"
+            assert seen.headers["x-openrouter-categories"] == "b,c"
+            assert seen.headers["x-mine"] == "b"
+        assert [seen.headers.get("x-other") for seen in server.seen] == ["a", "a", None]
+        base.invoke("hi", app_url=None, app_title=None, app_categories="x,y")
+        last = server.seen[-1].headers
+        assert ("http-referer" in last, "x-title" in last, last["x-openrouter-categories"]) == (False, False, "x,y")
+
+    def test_under_the_names_of_version_0_2(self, server: ScriptedServer) -> None:
+        """Headers, and not fields of the body, where their values would be recorded and refused."""
+        assert sent(server, {"http_headers": {"X-A": "b"}, "x_open_router_metadata": "enabled"}) == BARE
+        assert server.seen[-1].headers["x-a"] == "b"
+        assert server.seen[-1].headers["x-openrouter-metadata"] == "enabled"
 
     def test_attribution(self, server: ScriptedServer) -> None:
         """Titles may hold any character: they travel as UTF-8."""
@@ -294,6 +423,53 @@ class TestArgumentsThatCannotWork:
                 **({"session_id": long} if how == "constructor" else {}),
             )
         assert server.seen == []
+
+    def test_names_of_version_0_2(self, server: ScriptedServer) -> None:
+        """It passed them to its library; here they say what to give instead."""
+        for name, instead in (("timeout_ms", "seconds"), ("retries", "max_retries"), ("server_url", "base_url")):
+            with pytest.raises(ConfigurationError, match=f"{name}: give .*{instead}"):
+                sent(server, {name: 1})
+            places: list[Any] = [{name: 1}, {"model_kwargs": {name: 1}}]
+            for place in places:
+                with pytest.raises(ValueError, match=f"{name}: give .*{instead}"):
+                    sent(server, **place)
+        for name in ("http_headers", "extra_headers", "x_open_router_metadata"):
+            with pytest.raises(ValueError, match=f"{name}: give default_headers"):
+                sent(server, **{name: {"a": "b"}})
+        with pytest.raises(ValueError, match="client: give http_client"):
+            sent(server, client=object())
+        assert server.seen == []
+
+    def test_a_setting_that_is_given_twice(self, server: ScriptedServer) -> None:
+        with pytest.raises(ValueError, match="top_k, zeta: given twice"):
+            sent(server, top_k=1, zeta=2, model_kwargs={"top_k": 2, "zeta": 2, "other": 3})
+        assert sent(server, top_k=None, model_kwargs={"top_k": 2}) == {**BARE, "top_k": 2}
+
+    @pytest.mark.parametrize("name", ["timeout", "request_timeout"])
+    def test_a_timeout_of_one_call_that_can_only_be_milliseconds(self, server: ScriptedServer, name: str) -> None:
+        with pytest.warns(UserWarning, match="did you mean 30"):
+            sent(server, {name: 30_000})
+
+    def test_a_client_for_one_call(self, server: ScriptedServer) -> None:
+        with httpx2.Client(headers={"x-client": "mine"}) as client:
+            sent(server, {"http_client": client})
+            assert server.seen[-1].headers["x-client"] == "mine"
+            server.answer(sse_reply(event({"content": "a"}, "stop")))
+            list(ChatOpenRouter(model="acme/one", base_url=server.url).stream("hi", http_client=client))
+            assert server.seen[-1].headers["x-client"] == "mine"
+        with pytest.raises(ConfigurationError, match=r"http_client must be a httpx2\.Client"):
+            sent(server, {"http_client": object()})
+
+    def test_an_asynchronous_client_for_one_call(self, server: ScriptedServer) -> None:
+        async def ask() -> None:
+            async with httpx2.AsyncClient(headers={"x-client": "mine"}) as client:
+                model = ChatOpenRouter(model="acme/one", base_url=server.url)
+                await model.ainvoke("hi", http_async_client=client)
+                server.answer(sse_reply(event({"content": "a"}, "stop")))
+                assert [chunk.text async for chunk in model.astream("hi", http_async_client=client)] == ["a", ""]
+
+        asyncio.run(ask())
+        assert [seen.headers["x-client"] for seen in server.seen] == ["mine", "mine"]
 
     def test_clients_of_another_kind(self, server: ScriptedServer) -> None:
         with pytest.raises(ConfigurationError, match=r"http_client must be a httpx2\.Client, not a"):

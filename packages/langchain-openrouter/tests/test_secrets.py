@@ -141,7 +141,7 @@ def test_traces_hold_neither_headers_nor_misplaced_keys(server: ScriptedServer, 
     )
     tracer = Tracer()
     model: Any = model_for(server, default_headers=HEADERS, callbacks=[tracer])
-    ask(model.bind(extra_headers={"x-call": "call-secret"}, seed=7))
+    ask(model.bind(extra_headers={"x-call": "call-secret"}, default_headers={"x-other": "call-secret"}, seed=7))
     with pytest.raises(ConfigurationError):
         ask(model.bind(api_key=KEY, openrouter_api_key=KEY))
     seen = repr([vars(run) for run in tracer.runs])
@@ -156,11 +156,8 @@ def test_a_call_cannot_carry_arguments_of_the_constructor(server: ScriptedServer
         "api_key": KEY,
         "openrouter_api_key": SecretStr(KEY),
         "base_url": "http://x",
-        "default_headers": {"a": "b"},
-        "app_title": "t",
         "model_kwargs": {"z": 1},
         "streaming": False,
-        "http_client": None,
         "rate_limiter": None,
     }
     for name, value in misplaced.items():

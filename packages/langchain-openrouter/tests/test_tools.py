@@ -146,14 +146,27 @@ NAMED = {"type": "function", "function": {"name": "f"}}
         ("required", "required"),
         ("any", "required"),
         (True, NAMED),
-        (False, "none"),
+        (False, None),
         ("f", NAMED),
         (NAMED, NAMED),
         ({"type": "openrouter:web_search"}, {"type": "openrouter:web_search"}),
+        ({"type": "tool", "name": "f"}, NAMED),
+        ({"type": "function", "name": "f"}, NAMED),
+        ({"type": "any"}, "required"),
+        ({"type": "auto"}, "auto"),
+        ({"type": "none"}, "none"),
+        ({"new": {"a": None}}, {"new": {"a": None}}),
     ],
 )
 def test_every_form_of_a_choice(choice: Any, wire: Any) -> None:
     assert to_wire_choice(choice, [DICT_TOOL]) == wire
+
+
+def test_no_choice_of_ours_sends_none(server: ScriptedServer) -> None:
+    """`False` is LangChain's word for it."""
+    model_for(server).bind_tools([DICT_TOOL], tool_choice=False).invoke("hi")
+    assert server.seen[-1].body["tools"] == [DICT_TOOL]
+    assert "tool_choice" not in server.seen[-1].body
 
 
 def test_a_tool_may_be_called_any() -> None:
@@ -189,6 +202,16 @@ def test_response_format() -> None:
     name = to_response_format(free)["json_schema"]["name"]
     assert name.startswith("Ein_Caf___x")
     assert len(name) == 64
+
+
+def test_the_schema_of_a_response_format_is_a_tool_too() -> None:
+    """So that one dict serves every method of structured output."""
+    named: Json = {"name": "f", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}, "strict": True}
+    before = json.dumps(named)
+    function = {"name": "f", "parameters": named["schema"], "strict": True}
+    assert to_wire_tool(named) == {"type": "function", "function": function}
+    assert to_wire_tool(named, strict=True)["function"]["parameters"]["additionalProperties"] is False
+    assert json.dumps(named) == before
 
 
 def model_for(server: ScriptedServer) -> ChatOpenRouter:
@@ -327,16 +350,75 @@ def test_an_agent_with_a_tool_and_a_provider_strategy(server: ScriptedServer) ->
     }
 
 
+def test_an_agent_of_a_model_by_name(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the guide writes it."""
+    monkeypatch.setenv("OPENROUTER_API_BASE", server.url)
+    server.answer(json_reply(completion('{"location": "SF"}')))
+    format_ = ProviderStrategy(GetWeather)
+    agent = cast("Any", create_agent(model="openrouter:acme/one", tools=[get_weather], response_format=format_))
+    result = agent.invoke({"messages": [{"role": "user", "content": "weather?"}]})
+    assert result["structured_response"] == GetWeather(location="SF")
+    assert server.seen[0].body["model"] == "acme/one"
+    assert server.seen[0].body["response_format"]["json_schema"]["name"] == "GetWeather"
+
+
 @pytest.mark.parametrize("schema", [GetWeather, Weather])
 def test_arguments_that_are_not_json_are_a_parsing_error(server: ScriptedServer, schema: Any) -> None:
     """LangChain's parsers alone would answer None, as if the model had called nothing."""
     server.answer(json_reply(call_reply(schema.__name__, '{"location": "S')))
-    result = cast("Json", model_for(server).with_structured_output(schema, include_raw=True).invoke("hi"))
+    result = model_for(server).with_structured_output(schema, include_raw=True).invoke("hi")
     assert result["parsed"] is None
     assert isinstance(result["parsing_error"], OutputParserException)
     assert result["raw"].invalid_tool_calls[0]["name"] == schema.__name__
     with pytest.raises(OutputParserException, match=schema.__name__):
         model_for(server).with_structured_output(schema).invoke("hi")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [GetWeather, Weather])
+@pytest.mark.parametrize("how", ["whole", "streaming", "stream"])
+def test_an_answer_that_was_cut_off_is_a_parsing_error(
+    server: ScriptedServer, method: Method, schema: Any, how: str
+) -> None:
+    """LangChain's parsers alone would complete its JSON: San Francisco would become San."""
+    cut = '{"location": "San'
+    call = {"index": 0, "id": "c1", "function": {"name": schema.__name__, "arguments": cut}}
+    delta: Json = {"tool_calls": [call]} if method == "function_calling" else {"content": cut}
+    if how == "whole":
+        body = completion(None) | {"choices": [{"finish_reason": "length", "message": delta}]}
+        server.answer(json_reply(body))
+    else:
+        server.answer(sse_reply(event(delta), event({}, "length")))
+    # An explicit False would keep LangChain from streaming at all.
+    options: Json = {"streaming": True} if how == "streaming" else {}
+    model = ChatOpenRouter(model="acme/one", base_url=server.url, **options)
+    structured = model.with_structured_output(schema, method=method)
+    with pytest.raises(OutputParserException) as caught:
+        _ = list(structured.stream("hi")) if how == "stream" else structured.invoke("hi")
+    assert caught.value.llm_output == cut
+    if how != "stream":
+        raw = model.with_structured_output(schema, method=method, include_raw=True).invoke("hi")
+        assert raw["parsed"] is None
+        assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_an_answer_that_ends_at_the_limit_is_whole(server: ScriptedServer, method: Method) -> None:
+    body = completion('{"location": "SF"}')
+    body["choices"][0]["finish_reason"] = "length"
+    server.answer(json_reply(body))
+    assert model_for(server).with_structured_output(Weather, method=method).invoke("hi") == {"location": "SF"}
+
+
+@pytest.mark.parametrize("schema", [GetWeather, Weather])
+def test_streamed_arguments_may_begin_with_blanks(server: ScriptedServer, schema: Any) -> None:
+    """Until they end, arguments are not JSON; that is no error of theirs."""
+    parts = [" ", "{", '"location": "S', 'F"}']
+    calls: list[Json] = [{"index": 0, "function": {"arguments": part}} for part in parts]
+    calls[0] |= {"id": "c1", "function": {"name": schema.__name__, "arguments": parts[0]}}
+    server.answer(sse_reply(*(event({"tool_calls": [call]}) for call in calls), event({}, "tool_calls")))
+    values = list(model_for(server).with_structured_output(schema).stream("hi"))
+    assert values[-1] == (GetWeather(location="SF") if schema is GetWeather else {"location": "SF"})
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,14 +1,17 @@
-"""Standard content blocks for our messages: what `content_blocks` and `output_version="v1"` show; pure.
+"""Standard content blocks for our messages: what `content_blocks`, `output_version="v1"` and events show; pure.
 
 LangChain's own best effort knows neither images nor citations nor audio of this API, and merges streamed
 tool calls into whatever text or reasoning block has the same index.
 """
 
+from collections import Counter
 from typing import Any, TypeAlias, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as blocks
 from langchain_core.messages.block_translators import register_translator
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils._merge import merge_dicts
 
 from langchain_openrouter._replies import MODEL_PROVIDER, dict_of, dicts_of, text_of
 
@@ -33,9 +36,7 @@ def translate_content_chunk(message: AIMessageChunk) -> list[blocks.ContentBlock
     said = _said(message)
     if message.chunk_position == "last" and message.content:
         return cast("list[blocks.ContentBlock]", [*said, *_calls(message)])
-    # A word for an index: LangChain numbers the other blocks, and equal numbers would be merged. Text has the
-    # same word always, so that the citations at the end find it behind whatever came between.
-    said = [{**block, "index": "lc_text"} if block["type"] == "text" else block for block in said]
+    said = _indexed(said)
     if message.chunk_position == "last" or not message.tool_call_chunks:
         return cast("list[blocks.ContentBlock]", [*said, *_calls(message)])
     fragments: list[Json] = [
@@ -43,6 +44,20 @@ def translate_content_chunk(message: AIMessageChunk) -> list[blocks.ContentBlock
         for chunk in message.tool_call_chunks
     ]
     return cast("list[blocks.ContentBlock]", [*said, *fragments])
+
+
+def _indexed(said: list[Json]) -> list[Json]:
+    """Give every block of a chunk a name, by which its continuation in other chunks finds it.
+
+    LangChain would number the blocks that have none, and merge those of equal numbers: two images into one.
+    """
+    seen: Counter[str] = Counter()
+    named: list[Json] = []
+    for block in said:
+        kind = block["type"]
+        named.append({**block, "index": f"lc_{kind}_{seen[kind]}"})
+        seen[kind] += 1
+    return named
 
 
 def _said(message: AIMessage) -> list[Json]:
@@ -53,8 +68,9 @@ def _said(message: AIMessage) -> list[Json]:
     if reasoning := text_of(kwargs.get("reasoning_content")):
         found.append({"type": "reasoning", "reasoning": reasoning})
     annotations = [_annotation(raw) for raw in dicts_of(kwargs.get("annotations"))]
-    # Of a chunk the text comes in others, and the citations must find it; a whole message has no empty text.
-    if message.content or (annotations and isinstance(message, AIMessageChunk) and not message.tool_call_chunks):
+    # The text of a chunk's citations came in others, unless they come in the last one; see `_stream`.
+    ended = not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
+    if message.content or (annotations and not ended):
         text: Json = {"type": "text", "text": message.content}
         found.append({**text, "annotations": annotations} if annotations else text)
     if refusal := text_of(kwargs.get("refusal")):
@@ -87,6 +103,30 @@ def _image(raw: Json) -> Json:
     if not comma or not head.startswith("data:"):
         return {"type": "image", "url": url} if url else {"type": "non_standard", "value": raw}
     return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:")}
+
+
+class EventChunks:
+    """Holds back what LangChain's typed event stream replaces where it should add up: audio and logprobs.
+
+    Pass every chunk of one answer through `take`; the last one brings all of both.
+    """
+
+    def __init__(self) -> None:
+        self._audio: Json = {}
+        self._logprobs: Json = {}
+
+    def take(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        """Return the chunk to make events of; the given one stays as it is."""
+        message = chunk.message
+        self._audio = merge_dicts(self._audio, dict_of(message.additional_kwargs.get("audio")) or {})
+        self._logprobs = merge_dicts(self._logprobs, dict_of(message.response_metadata.get("logprobs")) or {})
+        kwargs = {key: value for key, value in message.additional_kwargs.items() if key != "audio"}
+        metadata = {key: value for key, value in message.response_metadata.items() if key != "logprobs"}
+        if isinstance(message, AIMessageChunk) and message.chunk_position == "last":
+            kwargs |= {"audio": self._audio} if self._audio else {}
+            metadata["logprobs"] = self._logprobs or None
+        changed = message.model_copy(update={"additional_kwargs": kwargs, "response_metadata": metadata})
+        return ChatGenerationChunk(message=changed, generation_info=chunk.generation_info)
 
 
 def register() -> None:

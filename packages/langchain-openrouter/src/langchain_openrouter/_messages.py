@@ -19,7 +19,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_openrouter._replies import dicts_of, merge_reasoning_details
+from langchain_openrouter._replies import dicts_of, merge_reasoning_details, unmark
 from langchain_openrouter.errors import ConfigurationError
 
 Json: TypeAlias = dict[str, Any]
@@ -37,7 +37,7 @@ _AUDIO_FORMATS: Final[Mapping[str, str]] = {
 }
 """MIME subtypes whose name differs from the `format` the API takes."""
 
-_REPLAYED: Final = ("refusal", "images", "audio", "annotations")
+_REPLAYED: Final = ("refusal", "images", "audio", "annotations", "model")
 """Keys of `additional_kwargs` that an assistant message takes back as they came."""
 
 _NOT_TEXT: Final = frozenset(
@@ -105,10 +105,19 @@ def _encode_human(message: HumanMessage) -> list[Json]:
         return [_named({"role": "user", "content": content}, message)]
     results = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
     rest = [block for block in content if block not in results]
-    wire = [_encode_tool(str(block.get("tool_use_id")), block.get("content") or "", None) for block in results]
+    wire = [_encode_tool(str(block.get("tool_use_id")), _result_content(block), None) for block in results]
     if rest or not results:
         wire.append(_named({"role": "user", "content": to_parts(rest)}, message))
     return wire
+
+
+def _result_content(block: Json) -> Any:
+    """Return what a result of Anthropic's spelling holds, with its cache mark on the last part."""
+    content, mark = block.get("content") or "", block.get("cache_control")
+    if mark is None:
+        return content
+    *others, last = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return [*others, {**to_part(last), "cache_control": mark}]
 
 
 def _encode_tool(call_id: str, content: Any, message: BaseMessage | None) -> Json:
@@ -127,7 +136,8 @@ def _encode_assistant(message: AIMessage) -> Json:
     if calls:
         wire["tool_calls"] = calls
     kwargs = cast("Json", message.additional_kwargs)
-    wire.update(_encode_reasoning(kwargs, blocks))
+    streamed = message.response_metadata.get("object") == "chat.completion.chunk"
+    wire.update(_encode_reasoning(kwargs, blocks, in_pieces=streamed))
     wire.update({key: kwargs[key] for key in _REPLAYED if kwargs.get(key)})
     return _named(wire, message)
 
@@ -154,7 +164,9 @@ def _encode_calls(message: AIMessage) -> list[Json]:
     valid = [
         (call.get("id"), call["name"], _encode_arguments(call["name"], call["args"])) for call in message.tool_calls
     ]
-    invalid = [(call.get("id"), call.get("name") or "", call.get("args") or "") for call in message.invalid_tool_calls]
+    invalid = [
+        (call.get("id"), call.get("name") or "", unmark(call.get("args") or "")) for call in message.invalid_tool_calls
+    ]
     if not valid and not invalid:
         return list(message.additional_kwargs.get("tool_calls") or [])
     return [
@@ -171,36 +183,38 @@ def _encode_arguments(name: str, arguments: object) -> str:
         raise ConfigurationError(f"the arguments of a call of {name} cannot be written as JSON: {cause}") from cause
 
 
-def _encode_reasoning(kwargs: Json, blocks: Sequence[Any]) -> Json:
+def _encode_reasoning(kwargs: Json, blocks: Sequence[Any], *, in_pieces: bool) -> Json:
     """Return `reasoning_details` as they came, else the plain text (API digest 4.6: one or the other).
 
     Messages of other LangChain packages hold it as content blocks: standard ones and Anthropic's.
+
+    Args:
+        kwargs: What the message holds beside its content.
+        blocks: Its content.
+        in_pieces: Whether the details are streamed fragments, which 0.2 versions of this package keep.
     """
     if details := kwargs.get("reasoning_details"):
-        # Messages kept by the other distribution of this name hold streamed blocks in pieces.
-        known = dicts_of(details)
-        return {"reasoning_details": merge_reasoning_details([known]) if known else details}
+        return {"reasoning_details": merge_reasoning_details([dicts_of(details)]) if in_pieces else details}
     if reasoning := kwargs.get("reasoning_content"):
         return {"reasoning": reasoning}
-    found = [cast("Json", block) for block in blocks if isinstance(block, dict)]
-    if any(block.get("signature") for block in found if block.get("type") == "thinking"):
-        return {"reasoning_details": [_anthropic_thinking(b) for b in found if b.get("type") in _THINKING]}
-    text = "".join(
-        str(block.get("reasoning") or block.get("thinking") or "")
-        for block in found
-        if block.get("type") in {"reasoning", "thinking"}
-    )
+    found = [_non_standard(cast("Json", block)) for block in blocks if isinstance(block, dict)]
+    thoughts = [block for block in found if block.get("type") in {"reasoning", "thinking", "redacted_thinking"}]
+    if any(block["type"] == "redacted_thinking" or _option(block, "signature") for block in thoughts):
+        return {"reasoning_details": [_signed_thought(block) for block in thoughts]}
+    text = "".join(map(_thought, thoughts))
     return {"reasoning": text} if text else {}
 
 
-_THINKING: Final = ("thinking", "redacted_thinking")
+def _thought(block: Json) -> str:
+    return str(block.get("reasoning") or block.get("thinking") or "")
 
 
-def _anthropic_thinking(block: Json) -> Json:
+def _signed_thought(block: Json) -> Json:
+    """Return a block of Claude's, in Anthropic's spelling or LangChain's."""
     if block["type"] == "redacted_thinking":
         kind: Json = {"type": "reasoning.encrypted", "data": block.get("data")}
     else:
-        kind = {"type": "reasoning.text", "text": block.get("thinking"), "signature": block.get("signature")}
+        kind = {"type": "reasoning.text", "text": _thought(block), "signature": _option(block, "signature")}
     return {**kind, "format": "anthropic-claude-v1"}
 
 
@@ -228,22 +242,30 @@ def to_part(block: str | Json) -> Json:
         return block
     part = encode(block)
     cache_control = _option(block, "cache_control")
-    if cache_control is not None and part is not block:
-        part["cache_control"] = cache_control
-    return part
+    return part if cache_control is None or part is block else {**part, "cache_control": cache_control}
 
 
 def _option(block: Json, key: str) -> Any:
-    """Return a key that users write on the block and LangChain's own functions move to its `extras`."""
-    for source in (block, block.get("extras"), block.get("metadata")):
-        if isinstance(source, dict) and (value := cast("Json", source).get(key)) is not None:
+    """Return a key that users write on the block and LangChain's own functions move to its `extras`.
+
+    They move what a block has there already, or in its v0 `metadata`, one level deeper.
+    """
+    if (value := block.get(key)) is not None:
+        return value
+    for place in ("extras", "metadata"):
+        inner = block.get(place)
+        if isinstance(inner, dict) and (value := _option(cast("Json", inner), key)) is not None:
             return value
     return None
 
 
-def _text(block: Json) -> Json:
-    # LangChain's bookkeeping on a text block is no part of the API.
+def _without_bookkeeping(block: Json) -> Json:
+    """Return a block of the API without what LangChain keeps on blocks."""
     return {k: v for k, v in block.items() if k not in {"id", "index", "annotations", "extras", "metadata"}}
+
+
+def _text(block: Json) -> Json:
+    return {**_without_bookkeeping(block), "type": "text"}
 
 
 def _plain_text(block: Json) -> Json:
@@ -276,16 +298,21 @@ _MIME_TYPES: Final[Mapping[str, str]] = {"file": "application/octet-stream", "vi
 
 
 def _image(block: Json) -> Json:
-    image: Json = {"url": _data_url(block, "image")}
-    if detail := _option(block, "detail"):
-        image["detail"] = detail
-    return {"type": "image_url", "image_url": image}
+    return _with_detail(block, {"url": _data_url(block, "image")})
 
 
 def _image_url(block: Json) -> Json:
-    if isinstance(url := block.get("image_url"), str):
-        return {**block, "image_url": {"url": url}}
-    return block
+    """Return an image in the spelling of either API of OpenAI: with an object or a bare URL."""
+    image = block.get("image_url")
+    if isinstance(image, str):
+        return _with_detail(block, {"url": image})
+    return _without_bookkeeping(block)
+
+
+def _with_detail(block: Json, image: Json) -> Json:
+    if detail := _option(block, "detail"):
+        image["detail"] = detail
+    return {"type": "image_url", "image_url": image}
 
 
 def _audio(block: Json) -> Json:
@@ -304,32 +331,58 @@ def _video(block: Json) -> Json:
 
 def _file(block: Json) -> Json:
     if isinstance(block.get("file"), dict):
-        return block
+        return _without_bookkeeping(block)
+    given = block.get("source")
+    source = cast("Json", given) if isinstance(given, dict) else {}
+    if source.get("type") in {"text", "content"}:
+        return {"type": "text", "text": _source_text(source)}
     file: Json = {}
-    if filename := _option(block, "filename") or block.get("title"):
+    if filename := _option(block, "filename") or _option(block, "name") or block.get("title"):
         file["filename"] = filename
-    if file_id := block.get("file_id"):
+    if file_id := block.get("file_id") or source.get("file_id"):
         file["file_id"] = file_id
-    elif isinstance(source := block.get("source"), dict) and cast("Json", source).get("type") == "text":
-        return {"type": "text", "text": str(cast("Json", source).get("data") or "")}
     else:
-        file["file_data"] = _data_url(block, "file")
+        # The Responses API of OpenAI has the keys of the wire, without an object around them.
+        file["file_data"] = block.get("file_data") or block.get("file_url") or _data_url(block, "file")
     return {"type": "file", "file": file}
 
 
+def _source_text(source: Json) -> str:
+    """Return the text of a document in Anthropic's spelling.
+
+    Raises:
+        ConfigurationError: It holds pictures, which the API takes only as parts of their own.
+    """
+    held = source.get("data") or source.get("content") or ""
+    if isinstance(held, str):
+        return held
+    parts = [to_part(part) for part in cast("list[Any]", held)]
+    if any(part.get("type") != "text" for part in parts):
+        raise ConfigurationError("a document takes text only: give its pictures as blocks of their own")
+    return "\n".join(str(part.get("text")) for part in parts)
+
+
 def _non_standard(block: Json) -> Json:
-    value = block.get("value")
+    """Return what LangChain wrapped because it knows no such kind."""
+    value = block.get("value") if block.get("type") == "non_standard" else None
     return cast("Json", value) if isinstance(value, dict) else block
 
 
 _PARTS: Final[Mapping[str, Callable[[Json], Json]]] = {
     "text": _text,
+    "input_text": _text,
+    "output_text": _text,
     "text-plain": _plain_text,
     "image": _image,
     "image_url": _image_url,
+    "input_image": _image_url,
     "audio": _audio,
+    "input_audio": _without_bookkeeping,
     "video": _video,
+    "video_url": _without_bookkeeping,
+    "input_video": _without_bookkeeping,
     "file": _file,
+    "input_file": _file,
     "document": _file,
     "non_standard": _non_standard,
 }

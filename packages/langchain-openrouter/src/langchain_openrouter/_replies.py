@@ -7,13 +7,16 @@ Sources: API digest 1.6 to 1.10 for answers, 4.5 for reasoning, 2 for errors.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.utils.json import parse_partial_json
 
 from langchain_openrouter._decoding import Secrets, decode_object, excerpt, mend
 from langchain_openrouter._error_bodies import error_in
@@ -74,7 +77,8 @@ def parse_completion(body: bytes, headers: Mapping[str, str], *, secrets: Secret
         _generation(payload, choice, usage if position == 0 else None)
         for position, choice in enumerate(choices)
     ]
-    return ChatResult(generations=generations, llm_output={"model_name": payload.get("model")})
+    about = {key: payload.get(key) for key in ("id", "created", "object")}
+    return ChatResult(generations=generations, llm_output={"model_name": payload.get("model"), **about})
 
 
 def dict_of(value: object) -> Json | None:
@@ -92,7 +96,8 @@ def dicts_of(value: object) -> list[Json]:
 def _generation(payload: Json, choice: Json, usage: Json | None) -> ChatGeneration:
     wire = dict_of(choice.get("message")) or {}
     content = content_of(wire.get("content", choice.get("text")))
-    tool_calls, invalid_tool_calls = tool_calls_of(dicts_of(wire.get("tool_calls")))
+    cut = choice.get("finish_reason") == "length"
+    tool_calls, invalid_tool_calls = tool_calls_of(dicts_of(wire.get("tool_calls")), cut=cut)
     message = AIMessage(
         content=content,
         tool_calls=tool_calls,
@@ -121,37 +126,81 @@ def content_of(value: object) -> Any:
     return [part for part in parts if isinstance(part, str | dict)]
 
 
-def tool_calls_of(raw_calls: Iterable[Json]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+def tool_calls_of(raw_calls: Sequence[Json], *, cut: bool) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Split tool calls into those whose arguments are a JSON object and the rest.
 
-    Missing, null and empty arguments mean no arguments.
+    Args:
+        raw_calls: As on the wire. Missing, null and empty arguments mean no arguments.
+        cut: Whether the answer was cut off, so that a last call without arguments may have lost them.
     """
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
-    for raw in raw_calls:
+    for position, raw in enumerate(raw_calls, start=1):
         function = dict_of(raw.get("function")) or {}
         call_id = text_of(raw.get("id")) or None
         name, arguments = text_of(function.get("name")), arguments_of(function.get("arguments"))
         try:
-            parsed = _arguments_in(arguments or "{}")
-        except (ValueError, RecursionError) as cause:
-            problem = f"the arguments are not JSON: {cause}"
+            args = parse_arguments(arguments, cut=cut and position == len(raw_calls))
+        except ValueError as cause:
+            problem = str(cause)
+            invalid.append(
+                InvalidToolCall(name=name, args=arguments, id=call_id, error=problem, type="invalid_tool_call")
+            )
         else:
-            if isinstance(parsed, dict):
-                args = cast("Json", parsed)
-                valid.append(ToolCall(name=name, args=args, id=call_id, type="tool_call"))
-                continue
-            problem = "the arguments are not a JSON object"
-        invalid.append(InvalidToolCall(name=name, args=arguments, id=call_id, error=problem, type="invalid_tool_call"))
+            valid.append(ToolCall(name=name, args=args, id=call_id, type="tool_call"))
     return valid, invalid
 
 
-def _arguments_in(text: str) -> object:
+def parse_arguments(text: str, *, cut: bool) -> Json:
+    """Return the arguments of a call; none are an empty object.
+
+    Args:
+        text: JSON.
+        cut: Whether the answer ended inside of this call: then none may be some that never came.
+
+    Raises:
+        ValueError: They are not a JSON object.
+    """
+    if not text and not cut:
+        return {}
+    try:
+        parsed = _decode_arguments(text)
+    except (ValueError, RecursionError) as cause:
+        raise ValueError(f"the arguments are not JSON: {cause}") from cause
+    if not isinstance(parsed, dict):
+        raise ValueError("the arguments are not a JSON object")  # noqa: TRY004 - of a server, not of a caller
+    return cast("Json", parsed)
+
+
+def _decode_arguments(text: str) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
         # Models write line breaks into strings as they are; LangChain reads streamed calls as leniently.
         return mend(json.loads(text, strict=False))
+
+
+UNREADABLE: Final = " (not a JSON object)"
+_MARK: Final = re.compile(r' "?[\]}]' + re.escape(UNREADABLE) + r"\Z")
+
+
+def mark_unreadable(arguments: str) -> str:
+    """Return an end for streamed arguments that are not a JSON object, with which LangChain sees that too.
+
+    It completes the JSON of streamed calls: of a path that was cut in two it would make another path, in a
+    call that looks valid. A bracket that closes nothing stops it.
+    """
+    for end in (" ]", " }", ' "]', ' "}'):
+        with suppress(ValueError, RecursionError):
+            if isinstance(parse_partial_json(arguments + end + UNREADABLE), dict):
+                continue
+        return end + UNREADABLE
+    raise AssertionError("one bracket or the other closes nothing")
+
+
+def unmark(arguments: str) -> str:
+    """Return arguments as they were before `mark_unreadable`."""
+    return _MARK.sub("", arguments)
 
 
 def arguments_of(value: object) -> str:
@@ -177,10 +226,17 @@ def _additional_kwargs(wire: Json) -> Json:
 
 
 def reasoning_of(wire: Json) -> str:
-    """Return the reasoning text of a message or delta, from its details when it has no text of its own."""
-    plain = wire.get("reasoning") or wire.get("reasoning_content")
-    if isinstance(plain, str):
-        return plain
+    """Return the reasoning text of a message, from its details when it has no text of its own."""
+    return plain_reasoning_of(wire) or reasoning_in_details(wire)
+
+
+def plain_reasoning_of(wire: Json) -> str:
+    """Return the reasoning text that a message or delta has beside its details."""
+    return text_of(wire.get("reasoning") or wire.get("reasoning_content"))
+
+
+def reasoning_in_details(wire: Json) -> str:
+    """Return what the reasoning details of a message or delta say in words."""
     details = dicts_of(wire.get("reasoning_details"))
     return "".join(text_of(detail.get("text")) or text_of(detail.get("summary")) for detail in details)
 
@@ -214,7 +270,8 @@ def merge_reasoning_details(events: Iterable[Sequence[Json]]) -> list[Json]:
 
 
 def _continues(block: Json, fragment: Json, *, same_event: bool) -> bool:
-    if block.get("type") != fragment.get("type") or block.get("index") != fragment.get("index"):
+    index = fragment.get("index")
+    if block.get("type") != fragment.get("type") or (index is not None and index != block.get("index")):
         return False
     for key in ("id", "data"):  # encrypted data comes whole: other data is another block
         ours, theirs = block.get(key), fragment.get(key)
@@ -223,7 +280,7 @@ def _continues(block: Json, fragment: Json, *, same_event: bool) -> bool:
     has_text = any(fragment.get(key) for key in _TEXT_KEYS)
     if has_text and block.get("signature"):
         return False
-    if fragment.get("index") is not None:
+    if index is not None:
         return True
     # Without an index only running text can be told from the next block.
     return not same_event and any(fragment.get(key) is not None for key in (*_TEXT_KEYS, "signature"))

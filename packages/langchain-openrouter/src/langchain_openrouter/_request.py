@@ -73,10 +73,23 @@ _RENAMED: Final[Mapping[str, str]] = {
     "stop_sequences": "stop",
 }
 
+_HEADERS: Final = ("default_headers", "http_headers", "extra_headers")
+"""Arguments of a call that hold headers; the second one is the name in 0.2 versions of this package."""
+
+_METADATA: Final = "x_open_router_metadata"
+"""The name of those versions for the header that asks for `openrouter_metadata` (API digest 9.8)."""
+
+UNTRACED: Final = frozenset({*_HEADERS, "http_client", "http_async_client"})
+"""Arguments of a call that tracers must not record: secrets and sockets."""
+
 _STEERING: Final = frozenset(
     {
+        *UNTRACED,
+        _METADATA,
+        "app_categories",
+        "app_title",
+        "app_url",
         "extra_body",
-        "extra_headers",
         "max_retries",
         "request_timeout",
         "stream",
@@ -87,6 +100,31 @@ _STEERING: Final = frozenset(
     }
 )
 """Arguments of a call that steer the client and are no field of the body."""
+
+
+_INSTEAD: Final[Mapping[str, str]] = {
+    "client": "http_client",
+    "retries": "max_retries",
+    "server_url": "base_url",
+    "timeout_ms": "timeout, which is in seconds",
+}
+"""Arguments of the library under 0.2 versions of this package, and what to give here."""
+
+_CONSTRUCTOR_INSTEAD: Final[Mapping[str, str]] = {
+    **_INSTEAD,
+    **dict.fromkeys((*_HEADERS[1:], _METADATA), "default_headers"),
+}
+
+
+def refuse_old_names(names: Iterable[str], *, call: bool) -> None:
+    """Refuse arguments that 0.2 versions of this package took and the body must not hold.
+
+    Raises:
+        ConfigurationError: It says what to give instead.
+    """
+    instead = _INSTEAD if call else _CONSTRUCTOR_INSTEAD
+    if old := sorted(instead.keys() & set(names)):
+        raise ConfigurationError("; ".join(f"{name}: give {instead[name]}" for name in old))
 
 
 def client_arguments(fields: Mapping[str, str | None]) -> frozenset[str]:
@@ -143,6 +181,7 @@ def build_body(
     """
     if misplaced := sorted(refused & call.keys()):
         raise ConfigurationError(f"{', '.join(misplaced)}: for the constructor of the model, not for a call")
+    refuse_old_names(call, call=True)
     body: Json = {"model": settings["model_name"], "messages": to_wire(messages)}
     for name in SETTINGS:
         if (value := settings[name]) is not None:
@@ -156,7 +195,7 @@ def build_body(
     if stream:
         body["stream"] = True
         if call.get("stream_usage", settings["stream_usage"]):
-            body["stream_options"] = {"include_usage": True}
+            body.setdefault("stream_options", {"include_usage": True})
     body.update(settings["extra_body"] or {})
     body.update(call.get("extra_body") or {})
     check_session(body.get("session_id"))
@@ -207,6 +246,21 @@ def _plain(value: object) -> object:
     if callable(dump):
         return dump(mode="json")
     raise TypeError(f"a value of type {type(value).__name__} is not JSON")
+
+
+def app_headers(settings: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the headers that tell the API which application asks (API digest 0.3); a call overrides a setting."""
+    url, title, categories = (call.get(name, settings[name]) for name in ("app_url", "app_title", "app_categories"))
+    listed = categories if isinstance(categories, str) else ",".join(categories or ())
+    return {"http-referer": url, "x-title": title, "x-openrouter-categories": listed}
+
+
+def user_headers(settings: Mapping[str, Any], call: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Return the headers of the model, then those of the call."""
+    given = [settings["default_headers"], *(call.get(name) for name in _HEADERS)]
+    if (wanted := call.get(_METADATA)) is not None:
+        given.append({"x-openrouter-metadata": wanted})
+    return [headers for headers in given if headers]
 
 
 def build_headers(

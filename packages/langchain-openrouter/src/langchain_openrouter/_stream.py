@@ -2,7 +2,7 @@
 
 Rules: text is handed on as soon as its event is complete. The chunks of an answer add up (`+`) to the
 message that the same answer gives unstreamed, so whatever LangChain would concatenate or sum wrongly
-(names, ids, counts, reasoning blocks, images) is sent once, in the last chunk.
+(names, ids, counts, reasoning blocks, images) is sent once, at the end.
 Sources: API digest 1.7, 2.4 and 4.5; WHATWG HTML, "Server-sent events".
 """
 
@@ -25,11 +25,13 @@ from langchain_openrouter._replies import (
     content_of,
     dict_of,
     dicts_of,
-    finish_info,
+    mark_unreadable,
     merge_reasoning_details,
     metadata_of,
+    parse_arguments,
     parse_completion,
-    reasoning_of,
+    plain_reasoning_of,
+    reasoning_in_details,
     text_of,
     usage_of,
 )
@@ -135,6 +137,7 @@ class ReplyStream:
         self._surrogates = SurrogateJoiner()
         self._audio = Base64Joiner()
         self._unstreamed: list[bytes] | None = None
+        self._plain_reasoning = False
         self._begun = False
         self._done = False
 
@@ -179,14 +182,32 @@ class ReplyStream:
             yield from self._take(self._decoder.close())
         if not self._choice.get("finish_reason"):
             raise self.broken("the stream ended without a finish reason")
+        collected = self._collected()
+        if before := self._before_last(collected):
+            yield ChatGenerationChunk(message=before)
+        metadata = metadata_of(self._top, self._choice, self._usage)
         last = AIMessageChunk(
             content=self._surrogates.rest("content"),
-            additional_kwargs=self._collected(),
-            response_metadata=metadata_of(self._top, self._choice, self._usage),
+            additional_kwargs=collected,
+            response_metadata=metadata,
             usage_metadata=usage_of(self._usage) if self._usage and self._with_usage else None,
             chunk_position="last",
         )
-        yield ChatGenerationChunk(message=last, generation_info=finish_info(self._choice))
+        yield ChatGenerationChunk(message=last, generation_info=dict(metadata))
+
+    def _before_last(self, collected: Json) -> AIMessageChunk | None:
+        """Return what belongs to blocks that were streamed: citations of the text, ends of broken tool calls.
+
+        Citations that are left for the last chunk have no text; see `_blocks`.
+        """
+        fields: Json = {}
+        if "annotations" in collected and any(chunk.content for chunk in self._sent):
+            fields["additional_kwargs"] = {"annotations": collected.pop("annotations")}
+        if marks := self._calls.marks(cut=self._choice.get("finish_reason") == "length"):
+            fields["tool_call_chunks"] = marks
+        if not fields:
+            return None
+        return AIMessageChunk(content="", response_metadata={"model_provider": MODEL_PROVIDER}, **fields)
 
     def whole(self, result: ChatResult) -> ChatGenerationChunk:
         """Return an answer that came unstreamed as one chunk."""
@@ -210,8 +231,9 @@ class ReplyStream:
     def partial(self, unsent: AIMessageChunk | None = None) -> AIMessageChunk | None:
         """Return everything that has arrived as one chunk, or None."""
         chunks = list(self._sent) if unsent is None else [*self._sent, unsent]
-        if collected := self._collected():
-            chunks.append(AIMessageChunk(content="", additional_kwargs=collected))
+        collected, marks = self._collected(), self._calls.marks(cut=True)
+        if collected or marks:
+            chunks.append(AIMessageChunk(content="", additional_kwargs=collected, tool_call_chunks=marks))
         if not chunks:
             return None
         first, *others = chunks
@@ -282,7 +304,7 @@ class ReplyStream:
         if not delta.keys() <= _TEXT_ONLY:
             if calls := dicts_of(delta.get("tool_calls")):
                 fields["tool_call_chunks"] = [self._calls.place(call) for call in calls]
-            if reasoning := reasoning_of(delta):
+            if reasoning := self._reasoning(delta):
                 extra["reasoning_content"] = reasoning
             for key, value in delta.items():
                 if key not in MESSAGE_KEYS and value not in EMPTY:
@@ -297,12 +319,16 @@ class ReplyStream:
             fields["additional_kwargs"] = extra
         return AIMessageChunk(content=content, response_metadata=metadata, **fields)
 
+    def _reasoning(self, delta: Json) -> str:
+        """Return the reasoning text of a delta; details repeat it, unless they are all there is."""
+        plain = plain_reasoning_of(delta)
+        self._plain_reasoning = self._plain_reasoning or bool(plain)
+        return plain if self._plain_reasoning else reasoning_in_details(delta)
+
     def _keep(self, key: str, value: Any, extra: Json) -> None:
         """Hand on what LangChain adds up rightly; collect the rest for the last chunk."""
         if key == "reasoning_details":
             self._details.append(dicts_of(value))
-        elif key == "refusal" and isinstance(value, str):
-            extra[key] = value
         elif key == "audio" and isinstance(value, dict):
             known = cast("Json", self._kept.setdefault("_audio", {}))
             sent = cast("Json", value).items()
@@ -321,8 +347,9 @@ class ReplyStream:
     def _collected(self) -> Json:
         extra = {key: value for key, value in self._kept.items() if not key.startswith("_")}
         for key, parts in self._texts.items():
-            # Either the text of a field not known here, cut into pieces, or a word that every delta repeats.
-            extra[key] = parts[0] if len(set(parts)) == 1 else "".join(parts)
+            # Of a field not known here, either a text cut into pieces or a word that every delta repeats.
+            repeated = key != "refusal" and len(set(parts)) == 1
+            extra[key] = parts[0] if repeated else "".join(parts)
         if self._details:
             extra["reasoning_details"] = merge_reasoning_details(self._details)
         if rest := self._audio.rest:
@@ -366,8 +393,24 @@ class ToolCallPositions:
         )
         call["id"] = call["id"] or call_id
         call["name"] = call["name"] or name
-        call["begun"] = call["begun"] or bool(chunk["args"])
+        call["args"].append(chunk["args"])
         return chunk
+
+    def marks(self, *, cut: bool) -> list[ToolCallChunk]:
+        """Return fragments that make LangChain report the calls whose arguments are not a JSON object.
+
+        Args:
+            cut: Whether the answer was cut off; see `parse_arguments`.
+        """
+        found: list[ToolCallChunk] = []
+        for position, call in enumerate(self._calls):
+            arguments = "".join(call["args"])
+            try:
+                parse_arguments(arguments, cut=cut and position == len(self._calls) - 1)
+            except ValueError:
+                mark = mark_unreadable(arguments)
+                found.append(ToolCallChunk(name=None, args=mark, id=None, index=position, type="tool_call_chunk"))
+        return found
 
     def _position(self, index: object, call_id: str | None, name: str | None) -> int:
         for position in range(len(self._calls) - 1, -1, -1):
@@ -384,8 +427,8 @@ class ToolCallPositions:
             elif same_index and same_id:
                 # One index for all and no ids: another name after arguments is the next call.
                 renamed = name is not None and call["name"] is not None and name != call["name"]
-                if call_id is None and renamed and call["begun"]:
+                if call_id is None and renamed and any(call["args"]):
                     break
                 return position
-        self._calls.append({"index": index, "id": None, "name": None, "begun": False})
+        self._calls.append({"index": index, "id": None, "name": None, "args": []})
         return len(self._calls) - 1

@@ -1,12 +1,13 @@
 """Structured output: which arguments bind a schema to a model, and what parses the answer."""
 
+import json
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
@@ -15,6 +16,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 from typing_extensions import override
 
+from langchain_openrouter._replies import unmark
 from langchain_openrouter._tools import to_response_format, to_wire_tool
 from langchain_openrouter.errors import ConfigurationError
 
@@ -72,23 +74,59 @@ def _check(schema: object, method: str, strict: bool | None) -> None:
 class _DictParser(JsonOutputKeyToolsParser):
     @override
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        _refuse_broken_calls(result)
+        _refuse_broken_calls(result, partial=partial)
         return super().parse_result(result, partial=partial)
 
 
 class _PydanticParser(PydanticToolsParser):
     @override
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        _refuse_broken_calls(result)
+        _refuse_broken_calls(result, partial=partial)
         return super().parse_result(result, partial=partial)
 
 
-def _refuse_broken_calls(result: list[Generation]) -> None:
-    """Raise for arguments that are not JSON: LangChain's parsers see no call then, and would answer None."""
+class _TextDictParser(JsonOutputParser):
+    @override
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _refuse_cut_text(result, partial=partial)
+        return super().parse_result(result, partial=partial)
+
+
+class _TextPydanticParser(PydanticOutputParser[Any]):
+    @override
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _refuse_cut_text(result, partial=partial)
+        return super().parse_result(result, partial=partial)
+
+
+def _finished(result: list[Generation], *, partial: bool) -> AIMessage | None:
+    """Return the message to parse when it is all there; parsers of streams look at every beginning of it."""
     message = result[0].message if result and isinstance(result[0], ChatGeneration) else None
-    if isinstance(message, AIMessage) and message.invalid_tool_calls and not message.tool_calls:
+    if not isinstance(message, AIMessage):
+        return None
+    over = isinstance(message, AIMessageChunk) and message.chunk_position == "last"
+    return message if over or not partial else None
+
+
+def _refuse_broken_calls(result: list[Generation], *, partial: bool) -> None:
+    """Raise for arguments that are not JSON: LangChain's parsers see no call then, and would answer None."""
+    message = _finished(result, partial=partial)
+    if message and message.invalid_tool_calls and not message.tool_calls:
         call = message.invalid_tool_calls[0]
-        raise OutputParserException(f"{call.get('name')}: {call.get('error')}", llm_output=call.get("args") or "")
+        problem = call.get("error") or "the arguments are not a JSON object"
+        raise OutputParserException(f"{call.get('name')}: {problem}", llm_output=unmark(call.get("args") or ""))
+
+
+def _refuse_cut_text(result: list[Generation], *, partial: bool) -> None:
+    """Raise for text that ended at the limit of tokens: LangChain's parsers complete its JSON as if it were all."""
+    message = _finished(result, partial=partial)
+    if message is None or message.response_metadata.get("finish_reason") != "length":
+        return
+    try:
+        json.loads(message.text)
+    except ValueError as cause:
+        limit = "the answer was cut off at its limit of tokens, before the end of its JSON"
+        raise OutputParserException(limit, llm_output=message.text) from cause
 
 
 def _tool_parser(schema: object, name: str) -> Any:
@@ -99,5 +137,5 @@ def _tool_parser(schema: object, name: str) -> Any:
 
 def _text_parser(schema: object) -> Any:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticOutputParser[Any](pydantic_object=schema)
-    return JsonOutputParser()
+        return _TextPydanticParser(pydantic_object=schema)
+    return _TextDictParser()

@@ -26,14 +26,20 @@ def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
     """Return a tool for the request.
 
     Args:
-        tool: A Pydantic class, TypedDict, function, LangChain tool, JSON Schema with a title, or a dict of
-            the API, which travels verbatim: also server tools such as `{"type": "openrouter:web_search"}`.
+        tool: A Pydantic class, TypedDict, function, LangChain tool, JSON Schema with a title, the
+            `{"name": ..., "schema": ...}` of a response format, or a dict of the API, which travels verbatim:
+            also server tools such as `{"type": "openrouter:web_search"}`.
         strict: True asks for arguments that match the schema exactly, and closes the schema for that;
             None sends nothing.
     """
     given: Mapping[str, Any] = cast("Mapping[str, Any]", tool) if isinstance(tool, Mapping) else {}
-    verbatim = given.get("type", "object") != "object"
-    wire: Json = dict(given) if verbatim else convert_to_openai_tool(cast("Any", tool))
+    if given.get("type", "object") != "object":
+        wire: Json = dict(given)
+    elif _is_named_schema(given):
+        function = {("parameters" if key == "schema" else key): value for key, value in given.items()}
+        wire = {"type": "function", "function": function}
+    else:
+        wire = convert_to_openai_tool(cast("Any", tool))
     function = wire.get("function")
     if strict is None or not isinstance(function, dict):
         return wire
@@ -41,6 +47,10 @@ def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
     if strict and isinstance(closed.get("parameters"), dict):
         closed["parameters"] = close_schema(closed["parameters"])
     return {**wire, "function": closed}
+
+
+def _is_named_schema(given: Mapping[str, Any]) -> bool:
+    return "name" in given and isinstance(given.get("schema"), Mapping)
 
 
 def to_wire_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[Json]:
@@ -52,9 +62,12 @@ def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
     """Return `tool_choice` for the request.
 
     Args:
-        choice: "auto", "none", "required" or "any" (the same), True for the only tool there is,
-            the name of a tool, or a dict that travels verbatim.
+        choice: "auto", "none", "required" or "any" (the same), True for the only tool there is, False for no
+            choice of ours, the name of a tool, or a dict: in Anthropic's spelling, or verbatim.
         tools: The tools of the request, to check names against.
+
+    Returns:
+        The choice, or None when none is to be sent.
 
     Raises:
         ConfigurationError: The choice names no tool of the request, or True leaves a choice open.
@@ -65,7 +78,9 @@ def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
             raise ConfigurationError(f"tool_choice=True needs exactly one tool, not {len(tools)}")
         return _function_choice(names[0]) if names else {"type": tools[0]["type"]}
     if choice is False:
-        return "none"
+        return None
+    if isinstance(choice, Mapping):
+        return _from_choice_object(cast("Mapping[str, Any]", choice))
     if not isinstance(choice, str):
         return choice
     if choice in names:
@@ -75,6 +90,14 @@ def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
     if any(tool.get("type") == choice for tool in tools):
         return {"type": choice}
     raise ConfigurationError(f"tool_choice {choice!r} names none of the tools: {', '.join(names) or 'none'}")
+
+
+def _from_choice_object(choice: Mapping[str, Any]) -> Any:
+    """Return the API's form of `{"type": "any"}` and `{"type": "tool", "name": ...}`; others are its own."""
+    if choice.get("type") in ("tool", "function") and "name" in choice:
+        return _function_choice(choice["name"])
+    word = _CHOICES.get(str(choice.get("type")))
+    return dict(choice) if word is None else word
 
 
 def _function_choice(name: str) -> Json:
@@ -94,7 +117,7 @@ def to_response_format(schema: ToolLike, *, strict: bool | None = None) -> Json:
         strict: As for `to_wire_tool`.
     """
     given: Mapping[str, Any] = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
-    if "name" in given and isinstance(given.get("schema"), Mapping):
+    if _is_named_schema(given):
         wire: Json = dict(given)
     else:
         found = convert_to_json_schema(cast("Any", schema))

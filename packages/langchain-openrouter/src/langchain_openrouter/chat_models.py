@@ -2,7 +2,8 @@
 
 import copy
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar, cast, overload
@@ -15,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils import from_env, secret_from_env
+from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, Field, SecretStr, SkipValidation, field_validator, model_validator
 from typing_extensions import Unpack, override
 
@@ -23,7 +25,9 @@ from langchain_openrouter._decoding import secrets_in
 from langchain_openrouter._http_options import check_client, check_timeout
 from langchain_openrouter._request import (
     DEFAULT_BASE_URL,
+    UNTRACED,
     WireRequest,
+    app_headers,
     build_body,
     build_headers,
     check_session,
@@ -31,6 +35,8 @@ from langchain_openrouter._request import (
     completions_url,
     encode_body,
     is_loopback,
+    refuse_old_names,
+    user_headers,
 )
 from langchain_openrouter._retry import RetryPolicy
 from langchain_openrouter._structured import Method, structure_output
@@ -49,6 +55,9 @@ _blocks.register()
 
 Number: TypeAlias = int | float
 """An integer stays one on its way to the body: pydantic turns a plain `float` field's 0 into 0.0."""
+
+_CLIENTS: Final[Mapping[str, str]] = {"http_client": "Client", "http_async_client": "AsyncClient"}
+"""Fields that hold an HTTP client of the user, and its class."""
 
 LONGEST_PLAUSIBLE_TIMEOUT_S: Final = 3600.0
 """A longer `timeout` is taken for milliseconds by mistake, and warned about."""
@@ -193,14 +202,14 @@ class ChatOpenRouter(BaseChatModel):
             return values
         given = cast("dict[str, Any]", values)
         known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values() if field.alias)}
+        moved: dict[str, Any] = {**(given.get("model_kwargs") or {})}
         unknown = sorted(given.keys() - known)
+        refuse_old_names((*unknown, *moved), call=False)
+        if twice := sorted(moved.keys() & {name for name, value in given.items() if value is not None}):
+            raise ValueError(f"{', '.join(twice)}: given twice, as an argument and in model_kwargs")
         if not unknown:
             return given
-        moved: dict[str, Any] = {**(given.get("model_kwargs") or {})}
-        for name in unknown:
-            if name in moved:
-                raise ValueError(f"{name} is given twice: as an argument and in model_kwargs")
-            moved[name] = given[name]
+        moved |= {name: given[name] for name in unknown}
         warnings.warn(
             f"{', '.join(unknown)}: no argument of {cls.__name__}; sent to the API as part of model_kwargs",
             stacklevel=4,
@@ -239,10 +248,9 @@ class ChatOpenRouter(BaseChatModel):
             raise ConfigurationError("n must be 1 when streaming: a stream holds one answer")
         timeout = self.request_timeout
         check_timeout(timeout)
-        check_client("http_client", self.http_client, "Client")
-        check_client("http_async_client", self.http_async_client, "AsyncClient")
-        if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
-            warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=4)
+        for name in _CLIENTS:
+            self._client(name, {})
+        _warn_of_milliseconds(timeout)
 
     # -- what LangChain asks of a model ------------------------------------------------------------------
 
@@ -290,7 +298,7 @@ class ChatOpenRouter(BaseChatModel):
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return what tracers record of a call: no headers, and no misplaced key of a call that will be refused."""
-        hidden = {"extra_headers", *_constructor_only(type(self))}
+        hidden = {*UNTRACED, *_constructor_only(type(self))}
         shown = {name: value for name, value in kwargs.items() if name not in hidden}
         return super()._get_invocation_params(stop=stop, **shown)
 
@@ -334,7 +342,7 @@ class ChatOpenRouter(BaseChatModel):
         from langchain_openrouter import _http
 
         request = self._request(messages, stop, kwargs, stream=False)
-        return _http.complete(request, self._policy(kwargs), self.http_client)
+        return _http.complete(request, self._policy(kwargs), self._client("http_client", kwargs))
 
     @override
     async def _agenerate(
@@ -347,7 +355,7 @@ class ChatOpenRouter(BaseChatModel):
         from langchain_openrouter import _http
 
         request = self._request(messages, stop, kwargs, stream=False)
-        return await _http.acomplete(request, self._policy(kwargs), self.http_async_client)
+        return await _http.acomplete(request, self._policy(kwargs), self._client("http_async_client", kwargs))
 
     @override
     def _stream(
@@ -361,7 +369,8 @@ class ChatOpenRouter(BaseChatModel):
 
         request = self._request(messages, stop, kwargs, stream=True)
         policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
-        for chunk in _http.stream(request, policy, self.http_client, with_usage=with_usage):
+        client = self._client("http_client", kwargs)
+        for chunk in _http.stream(request, policy, client, with_usage=with_usage):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -378,10 +387,33 @@ class ChatOpenRouter(BaseChatModel):
 
         request = self._request(messages, stop, kwargs, stream=True)
         policy, with_usage = self._policy(kwargs), self._wants_usage(kwargs)
-        async for chunk in _http.astream(request, policy, self.http_async_client, with_usage=with_usage):
+        client = self._client("http_async_client", kwargs)
+        async for chunk in _http.astream(request, policy, client, with_usage=with_usage):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
+
+    def _stream_chat_model_events(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, *, run_manager: Any, **kwargs: Any
+    ) -> Iterator[Any]:
+        """Stream the typed events of LangChain's newer interface, which looks for a method of this name."""
+        from langchain_core.language_models._compat_bridge import chunks_to_events
+
+        chunks = map(_blocks.EventChunks().take, self._stream(messages, stop, run_manager, **kwargs))
+        return chunks_to_events(chunks, message_id=f"{LC_ID_PREFIX}-{run_manager.run_id}")
+
+    async def _astream_chat_model_events(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, *, run_manager: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Do as `_stream_chat_model_events` does, asynchronously."""
+        from langchain_core.language_models._compat_bridge import achunks_to_events
+
+        held = _blocks.EventChunks()
+        stream = cast("AsyncGenerator[ChatGenerationChunk]", self._astream(messages, stop, run_manager, **kwargs))
+        async with aclosing(stream) as chunks:
+            taken = (held.take(chunk) async for chunk in chunks)
+            async for event in achunks_to_events(taken, message_id=f"{LC_ID_PREFIX}-{run_manager.run_id}"):
+                yield event
 
     @property
     def _base_url(self) -> str:
@@ -400,6 +432,12 @@ class ChatOpenRouter(BaseChatModel):
             raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {retries!r}")
         return RetryPolicy(max_retries=retries)
 
+    def _client(self, name: str, call: Mapping[str, Any]) -> Any:
+        """Return the HTTP client of the user for a call, or None for the shared one."""
+        client = call.get(name, getattr(self, name))
+        check_client(name, client, _CLIENTS[name])
+        return client
+
     def _wants_usage(self, call: Mapping[str, Any]) -> bool:
         return call.get("stream_usage", self.stream_usage) is not False
 
@@ -414,16 +452,14 @@ class ChatOpenRouter(BaseChatModel):
         headers = build_headers(
             api_key=api_key,
             user_agent=f"langchain-openrouter/{_version()}",
-            app={
-                "http-referer": self.app_url,
-                "x-title": self.app_title,
-                "x-openrouter-categories": ",".join(self.app_categories or ()),
-            },
-            user_headers=(self.default_headers or {}, call.get("extra_headers") or {}),
+            app=app_headers(self.__dict__, call),
+            user_headers=user_headers(self.__dict__, call),
             stream=stream,
         )
         timeout = call.get("timeout", call.get("request_timeout", self.request_timeout))
         check_timeout(timeout)
+        if timeout is not self.request_timeout:
+            _warn_of_milliseconds(timeout)
         return WireRequest(
             url=completions_url(self._base_url),
             headers=headers,
@@ -527,6 +563,11 @@ class ChatOpenRouter(BaseChatModel):
             ConfigurationError: The arguments do not go together.
         """
         return structure_output(self, schema, method=method, include_raw=include_raw, strict=strict, call=kwargs)
+
+
+def _warn_of_milliseconds(timeout: object) -> None:
+    if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
+        warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=5)
 
 
 def _list_of(stop: list[str] | str | None) -> list[str] | None:
