@@ -131,7 +131,7 @@ def test_failures_before_output_move_on_to_the_next_endpoint(
     first = provider_config({"first": provider.base_url}, {"fake/model": fault})
     second = provider_config({"second": second_provider.base_url}, {"fake/model": "answer"})
     with running_gateway(tmp_path, first + second.partition("enabled = false\n")[2]) as gateway:
-        response = gateway.post("fake/model", stream=stream)
+        response = gateway.post("fake/model", stream=stream, provider={"order": ["first", "second"]})
         body = chunks_of(response.text)[0] if stream else response.json()
         assert (response.status_code, body["provider"]) == (200, "Second")
         (record,) = gateway.generations(1)
@@ -146,7 +146,7 @@ def test_a_request_that_is_wrong_is_not_sent_elsewhere(
     urls = {"first": provider.base_url, "second": second_provider.base_url}
     with running_gateway(tmp_path, provider_config(urls, {"fake/model": "status:400"})) as gateway:
         assert gateway.post("fake/model").status_code == 400
-        assert (len(provider.requests), len(second_provider.requests)) == (1, 0)
+        assert len(provider.requests) + len(second_provider.requests) == 1
 
 
 @pytest.mark.parametrize("behaviour", ["endless", "hang"])

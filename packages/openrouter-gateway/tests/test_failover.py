@@ -141,6 +141,41 @@ def test_a_404_and_an_outage() -> None:
     assert summary.status == 503
 
 
+def test_without_fallbacks() -> None:
+    """What a listed provider says is what the caller is told, however many were listed."""
+    first, last = Unavailable("first"), throttled(7)
+    steps = failover(RoutePlan((A, B), allow_fallbacks=False))
+    next(steps)
+    assert B is steps.send(first)
+
+    with pytest.raises(StopIteration) as stop:
+        steps.send(last)
+
+    assert last is stop.value.value
+    assert {} == last.metadata
+    assert last.availability is None
+
+
+def test_the_summary_names_what_was_requested() -> None:
+    """An alias or router is the caller's word for it."""
+    steps = failover(RoutePlan((A, B), requested=("~a/one-latest",)))
+    next(steps)
+    steps.send(throttled())
+
+    with pytest.raises(StopIteration) as stop:
+        steps.send(throttled())
+
+    assert ["~a/one-latest"] == stop.value.value.availability["requested_models"]
+
+
+def test_fallback_models_after_any_error() -> None:
+    """A moderation flag or a prompt that is too long ends a model, not the request; the last error is told."""
+    flagged = Refused("flagged", status=400, error_type="content_policy_violation")
+    too_long = Refused("too long", status=400, error_type="context_length_exceeded")
+
+    assert drive([A, B, SECOND], [flagged, too_long]) == ([A, SECOND], too_long)
+
+
 def test_the_history_holds_no_bodies() -> None:
     """Provider, code and status: never what a provider wrote."""
     _, summary = drive([A, B], [Unavailable("secret words"), Unavailable("other words")])

@@ -22,6 +22,7 @@ from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.edge.asgi import BASES, Edge
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
+from openrouter_gateway.routing.health import Health
 from openrouter_gateway.serve import Services
 from openrouter_gateway.stores.ledger import Ledger
 
@@ -83,6 +84,7 @@ class Gateway:
             self._services = Services(
                 catalog=self._catalog,
                 callers=_callers(self._catalog, http, self._local),
+                health=Health(),
                 ledger=self._ledger,
                 key_hashes=self._key_hashes,
                 clock=time.time,

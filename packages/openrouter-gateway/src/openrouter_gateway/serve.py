@@ -31,7 +31,9 @@ from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError, InternalError, Unavailable, UpstreamError
 from openrouter_gateway.identifier import new_generation_id
+from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
+from openrouter_gateway.routing.health import Health, verdict_of
 from openrouter_gateway.routing.plan import plan_route
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.wire.skins import chat
@@ -87,6 +89,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     catalog: Catalog
     callers: Mapping[str, Caller]
+    health: Health
     ledger: Ledger
     key_hashes: frozenset[str]
     clock: Callable[[], float]
@@ -165,15 +168,20 @@ class _Generation:
 
     async def _try_endpoints(self) -> None:
         services = self._services
-        attempts = failover(plan_route(self._request, services.catalog))
+        facts = Facts(now=self._began, dice=services.dice.random, health=services.health.views)
+        attempts = failover(plan_route(self._request, services.catalog, facts))
         endpoint = next(attempts)
         while True:
             began = services.timer()
             self._endpoint = endpoint
             self._first_event_at = None
             self.meter = Meter()
+            services.health.begin(endpoint.key, began)
             try:
                 await self._attempt(endpoint)
+            except asyncio.CancelledError:
+                services.health.record(endpoint.key, services.timer(), "abandoned")
+                raise
             except UpstreamError as error:
                 error.provider = error.provider or endpoint.provider.name
                 self._note_attempt(endpoint, began, error)
@@ -268,14 +276,32 @@ class _Generation:
         if error is not None:
             # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
             _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
+        now = self._services.timer()
+        self._tell_health(endpoint, began, now, error)
         self._attempts.append(
             AttemptRecord(
                 provider=endpoint.provider.slug,
                 tag=endpoint.tag,
                 outcome="served" if error is None else type(error).__name__,
                 status=200 if error is None else error.provider_status,
-                duration_s=self._services.timer() - began,
+                duration_s=now - began,
+                model=endpoint.model_id,
             )
+        )
+
+    def _tell_health(self, endpoint: Endpoint, began: float, now: float, error: UpstreamError | None) -> None:
+        verdict = verdict_of(error)
+        if verdict == "served" and self.meter.finish_reason == "error":
+            verdict = "failed"
+        reported, first = self.meter.reported, self._first_event_at
+        measured = verdict == "served" and reported is not None and reported.completion_tokens and now > began
+        self._services.health.record(
+            endpoint.key,
+            now,
+            verdict,
+            latency_s=first - began if first is not None and verdict == "served" else None,
+            tokens_per_s=reported.completion_tokens / (now - began) if measured and reported is not None else None,
+            retry_after_s=None if error is None else error.retry_after_s,
         )
 
     def _record(self, ending: Ending) -> None:

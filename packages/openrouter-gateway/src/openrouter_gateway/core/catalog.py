@@ -1,18 +1,35 @@
 """What can be routed to: providers, models and the endpoints that join them. Holds no secrets."""
 
 from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+
+Tier: TypeAlias = Literal["flex", "priority"]
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """USD per token, per request or per image. None: not priced apart, the bucket costs what its kind costs."""
+    """USD per token, per request, per image or per search. None: the bucket is not priced apart, or not known.
+
+    `image` is per input image, `image_token` and `image_output` per token; `audio`, `audio_output` and
+    `audio_cache_read` are per audio token; `cache_write_1h` is the rate of cache entries that live an hour.
+    """
 
     prompt: Decimal = Decimal(0)
     completion: Decimal = Decimal(0)
     request: Decimal = Decimal(0)
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    image: Decimal | None = None
+    image_token: Decimal | None = None
+    image_output: Decimal | None = None
+    audio: Decimal | None = None
+    audio_output: Decimal | None = None
+    audio_cache_read: Decimal | None = None
+    web_search: Decimal | None = None
+    internal_reasoning: Decimal | None = None
 
 
 class DataPolicy(Struct, frozen=True, kw_only=True):
@@ -23,7 +40,11 @@ class DataPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """A company or service that hosts endpoints; `name` is shown in replies, `slug` is used in routing."""
+    """A company or service that hosts endpoints; `name` is shown in replies, `slug` is used in routing.
+
+    `headquarters` and `datacenters` are ISO 3166 alpha-2 codes. `supports_cancel`: closing the connection ends the
+    provider's work and its bill; None: not known.
+    """
 
     slug: str
     name: str
@@ -35,10 +56,29 @@ class Provider(Struct, frozen=True, kw_only=True):
     terms_of_service_url: str | None = None
     status_page_url: str | None = None
     headquarters: str | None = None
+    datacenters: tuple[str, ...] | None = None
+    supports_cancel: bool | None = None
+
+
+class Reasoning(Struct, frozen=True, kw_only=True):
+    """How a model's reasoning is controlled (OpenRouter API, reasoning, 2026-08-22).
+
+    `supported_efforts`, highest first: None means that all are accepted, unset that there is no control by effort.
+    """
+
+    mandatory: bool = False
+    default_enabled: bool = False
+    default_effort: str | None = None
+    supported_efforts: tuple[str, ...] | UnsetType | None = UNSET
+    supports_max_tokens: bool | None = None
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """`author/slug[:variant]` with what it takes and gives. `created` is unix seconds."""
+    """`author/slug[:variant]` with what it takes and gives.
+
+    `created` is unix seconds; dates are `YYYY-MM-DD`. `distillable`: its author allows training on its output; None:
+    not known. `aliases` are further ids under which it can be asked for, besides its canonical slug.
+    """
 
     id: str
     name: str
@@ -49,15 +89,24 @@ class Model(Struct, frozen=True, kw_only=True):
     input_modalities: tuple[str, ...] = ("text",)
     output_modalities: tuple[str, ...] = ("text",)
     tokenizer: str = "Other"
+    instruct_type: str | None = None
     supported_parameters: tuple[str, ...] = ()
+    default_parameters: dict[str, float | None] | None = None
+    reasoning: Reasoning | None = None
+    distillable: bool | None = None
+    aliases: tuple[str, ...] = ()
+    hugging_face_id: str | None = None
+    knowledge_cutoff: str | None = None
+    expiration_date: str | None = None
 
 
-class Endpoint(Struct, frozen=True, kw_only=True):
+class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     """One model at one provider: what is routed to, priced and measured.
 
     `model_id` is the model that answers, which is what replies and prices go by. It differs from the id it is listed
-    under when something stands in for the model that was asked for. None for `price`, `supported_parameters` and
-    `input_modalities`: not known.
+    under when something stands in for the model that was asked for. `tag` is the provider's slug, or that with the
+    variant, region or service tier behind a slash. A service tier is known by `tier`, or by a tag that ends in its
+    name. None for `price`, `supported_parameters` and `input_modalities`: not known.
     """
 
     model_id: str
@@ -67,21 +116,75 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     quantization: str | None = None
     context_length: int | None = None
+    max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
     supported_parameters: frozenset[str] | None = None
     input_modalities: frozenset[str] | None = None
+    tier: Tier | None = None
+    moderated: bool = False
+    implicit_caching: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """What health and shared state know the endpoint by, in every process and across reloads."""
+        return f"{self.model_id}|{self.tag}"
+
+    @cached_property
+    def service_tier(self) -> Tier | None:
+        """The service tier that it is, from `tier` or the tag."""
+        if self.tier is not None:
+            return self.tier
+        match self.tag.lower().rpartition("/"):
+            case (_, "/", "flex"):
+                return "flex"
+            case (_, "/", "priority"):
+                return "priority"
+            case _:
+                return None
+
+    @property
+    def discounts_cache(self) -> bool:
+        """Whether tokens read from its prompt cache cost less than others."""
+        price = self.price
+        return price is not None and price.cache_read is not None and price.cache_read < price.prompt
 
 
-class Listing(Struct, frozen=True, kw_only=True):
+class Listing(Struct, frozen=True, kw_only=True, dict=True):
     """A model and its endpoints, at least one, in order of preference."""
 
     model: Model
     endpoints: tuple[Endpoint, ...]
 
+    @cached_property
+    def derived(self) -> dict[str, Any]:
+        """Room for what others work out from a listing once and keep for as long as it lives; no part of its value."""
+        return {}
 
-class Catalog(Struct, frozen=True, kw_only=True):
-    """Everything that this gateway offers, by model id; `providers` are those that have an endpoint here."""
+
+class Catalog(Struct, frozen=True, kw_only=True, dict=True):
+    """Everything that this gateway offers, by model id; `providers` are those that have an endpoint here.
+
+    `aliases` maps further ids, such as `~author/family-latest`, to model ids.
+    """
 
     listings: dict[str, Listing]
     providers: tuple[Provider, ...]
     default_model: str | None = None
+    aliases: dict[str, str] = {}
+
+    @cached_property
+    def derived(self) -> dict[str, Any]:
+        """As `Listing.derived`."""
+        return {}
+
+
+class AccountPolicy(Struct, frozen=True, kw_only=True):
+    """What an account may use, whatever a request says. Providers are named as in a request's `only` and `ignore`.
+
+    `allowed_providers` is the ceiling of `only`, None for all; the other three add to what a request excludes.
+    """
+
+    allowed_providers: tuple[str, ...] | None = None
+    ignored_providers: tuple[str, ...] = ()
+    zdr: bool = False
+    deny_training: bool = False

@@ -4,6 +4,7 @@
 JSON value per top-level key, so that what the gateway does not know or need travels on untouched.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
@@ -11,6 +12,12 @@ from msgspec import Meta, Raw, Struct
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+SortBy: TypeAlias = Literal["price", "throughput", "latency", "exacto"]
+CostTier: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
+Quantization: TypeAlias = Literal[
+    "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"
+]
+Pattern: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
 class FunctionCall(Struct, frozen=True, kw_only=True):
@@ -84,13 +91,29 @@ class ResponseFormat(Struct, frozen=True, kw_only=True):
 
 
 class MaxPrice(Struct, frozen=True, kw_only=True):
-    """Price ceiling: USD per million tokens, per request, per image. Numbers and decimal strings are accepted."""
+    """Price ceiling: USD per million tokens (text, audio), per request, per image. Numbers or decimal strings."""
 
-    prompt: float | str | None = None
-    completion: float | str | None = None
-    request: float | str | None = None
-    image: float | str | None = None
-    audio: float | str | None = None
+    prompt: Decimal | None = None
+    completion: Decimal | None = None
+    request: Decimal | None = None
+    image: Decimal | None = None
+    audio: Decimal | None = None
+
+
+class Sort(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The object form of `provider.sort`. `partition`: sort the endpoints of each model, or of all `models` as one."""
+
+    by: SortBy | None = None
+    partition: Literal["model", "none"] | None = None
+
+
+class Cutoffs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wanted throughput (tokens per second) or latency (seconds to the first token), by percentile."""
+
+    p50: float | None = None
+    p75: float | None = None
+    p90: float | None = None
+    p99: float | None = None
 
 
 class ProviderPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,12 +127,23 @@ class ProviderPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data_collection: Literal["allow", "deny"] | None = None
     zdr: bool | None = None
     enforce_distillable_text: bool | None = None
-    quantizations: list[str] | None = None
-    sort: str | dict[str, Any] | None = None
-    preferred_min_throughput: float | dict[str, float] | None = None
-    preferred_max_latency: float | dict[str, float] | None = None
+    quantizations: list[Quantization] | None = None
+    sort: SortBy | Sort | None = None
+    preferred_min_throughput: float | Cutoffs | None = None
+    preferred_max_latency: float | Cutoffs | None = None
     max_price: MaxPrice | None = None
     options: dict[str, Any] | None = None
+
+
+class Plugin(Struct, frozen=True, kw_only=True):
+    """An entry of `plugins`: which one, whether it is on, and what routers read. Other plugins' keys stay unread."""
+
+    id: str
+    enabled: bool | None = None
+    allowed_models: Annotated[list[Pattern], Meta(max_length=1024)] | None = None
+    excluded_models: Annotated[list[Pattern], Meta(max_length=1024)] | None = None
+    cost_tier: CostTier | None = None
+    pin_model: bool | None = None
 
 
 class ChatParams(Struct, frozen=True, kw_only=True):
@@ -118,9 +152,11 @@ class ChatParams(Struct, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: str | None = None
     models: list[str] | None = None
-    route: str | None = None
+    route: Literal["fallback", "sort"] | None = None
     stream: bool | None = None
     provider: ProviderPreferences | None = None
+    plugins: list[Plugin] | None = None
+    service_tier: str | None = None
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -142,6 +178,7 @@ class ChatParams(Struct, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     user: str | None = None
     session_id: Annotated[str, Meta(max_length=256)] | None = None
+    prompt_cache_key: str | None = None
     trace: dict[str, Any] | None = None
 
 

@@ -1,6 +1,9 @@
-"""The record of one served request: exactly one is written per request, however it ended."""
+"""The record of one served request: exactly one is written per request, however it ended.
 
-from typing import Literal, TypeAlias
+Fields are only ever added, and with defaults: a journal that an older version left is read by the newer one.
+"""
+
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -10,17 +13,23 @@ Ending: TypeAlias = Literal["finished", "failed", "cancelled"]
 
 
 class AttemptRecord(Struct, frozen=True, kw_only=True):
-    """One try of one endpoint. `outcome` is `served` or the name of the upstream error."""
+    """One try of one endpoint. `outcome` is `served` or the name of the upstream error; `model` is the one tried."""
 
     provider: str
     tag: str
     outcome: str
     status: int | None
     duration_s: float
+    model: str | None = None
 
 
 class Generation(Struct, frozen=True, kw_only=True):
-    """What is known of a generation when it is over. Times are unix seconds, durations are seconds."""
+    """What is known of a generation when it is over. Times are unix seconds, durations are seconds.
+
+    `usage` holds the counts that are billed: the provider's own ("native") unless `usage.estimated`. The normalized
+    counts are the gateway's, comparable between models with different tokenizers; None: not counted. `cost` is what
+    the gateway computed with the prices of `catalog_version`; what the provider reported is `usage.reported_cost`.
+    """
 
     id: str
     created: float
@@ -43,3 +52,14 @@ class Generation(Struct, frozen=True, kw_only=True):
     app_title: str | None = None
     user: str | None = None
     session_id: str | None = None
+    api_type: str = "completions"
+    provider_name: str | None = None
+    endpoint: str | None = None
+    upstream_id: str | None = None
+    service_tier: str | None = None
+    catalog_version: str | None = None
+    normalized_prompt_tokens: int | None = None
+    normalized_completion_tokens: int | None = None
+    app_categories: list[str] = []
+    user_agent: str | None = None
+    trace: dict[str, Any] | None = None

@@ -81,7 +81,7 @@ def _availability(
     found: dict[str, object] = {
         "code": code,
         "retryable": retryable,
-        "requested_models": list(dict.fromkeys(endpoint.model_id for endpoint in plan.endpoints)),
+        "requested_models": list(plan.requested or dict.fromkeys(endpoint.model_id for endpoint in plan.endpoints)),
         "affected_providers": list(dict.fromkeys(endpoint.provider.slug for endpoint in plan.endpoints)),
         "docs_url": f"https://openrouter.ai/docs/errors#{code}",
     }

@@ -1,260 +1,297 @@
-"""The route plan: the endpoints of the requested models, the ones removed with the reason, the rest in order.
+"""The route plan: the endpoints of the requested models in the order in which to try them, and why not the others.
 
-OpenRouter API, provider routing (2026-08-22). Preferences that only order endpoints never fail a request; those that
-exclude endpoints do, and say which preference it was.
+OpenRouter API, provider routing (2026-08-22). The steps: names to listings (`resolve`, `routers`), filters
+(`filters`), order (`order`) within each model or across all. Preferences that only order endpoints never fail a
+request; those that exclude endpoints do, and say which preference it was.
 """
 
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-from typing import Final, TypeAlias
+from functools import cached_property
+from typing import Final
 
 from msgspec import Struct
 
-from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing
-from openrouter_gateway.core.chat import ChatRequest, MaxPrice, ProviderPreferences
-from openrouter_gateway.errors import BadRequest, ConstraintFiltered, ModelNotFound
-from openrouter_gateway.routing.slug import matches_any
+from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Tier
+from openrouter_gateway.core.chat import ChatRequest, ProviderPreferences, Sort, SortBy
+from openrouter_gateway.errors import ConstraintFiltered, RoutingError
+from openrouter_gateway.routing.demand import Demand, read_demand
+from openrouter_gateway.routing.facts import Facts
+from openrouter_gateway.routing.filters import (
+    NO_PREFERENCES,
+    Cut,
+    Removal,
+    TierWish,
+    build_rules,
+    select,
+)
+from openrouter_gateway.routing.index import ListingIndex, Row, index_of
+from openrouter_gateway.routing.order import Arrangement, Ordering, Wish, arrange, read_cutoffs
+from openrouter_gateway.routing.resolve import Strategy, Target, requested_names, resolve
+from openrouter_gateway.routing.routers import choose_auto, choose_free
 
-_MILLION: Final = Decimal(1_000_000)
-_PART_MODALITY: Final = {
-    "image_url": "image",
-    "input_audio": "audio",
-    "video_url": "video",
-    "input_video": "video",
-    "file": "file",
-}
+__all__ = ["Removal", "RoutePlan", "draft_route", "plan_route", "refusal_of"]
+
+_NO_FACTS: Final = Facts()
+_DEFAULT_WISH: Final = Wish()
+_DEFAULT_WISH_WITH_TOOLS: Final = Wish(tools=True)
+_PRIORITY: Final = frozenset({"priority", "fast"})
 
 
-class Removal(Struct, frozen=True):
-    """An endpoint that was taken out, by which preference (OpenRouter's `excluded_by` words) and why."""
+class RoutePlan(Struct, frozen=True, dict=True):
+    """Endpoints in the order in which to try them; at least one, but for a draft.
 
-    endpoint: Endpoint
-    excluded_by: str
-    detail: str
-
-
-class RoutePlan(Struct, frozen=True):
-    """Endpoints in the order in which to try them; at least one."""
+    `requested` are the names as they came, `strategy` and `router` how they were understood, `ordering` and
+    `arrangements` (one per model, or one for all) why the order is as it is. `plugins` are those switched on. The
+    limits are seconds for the shell to enforce.
+    """
 
     endpoints: tuple[Endpoint, ...]
-    removed: tuple[Removal, ...] = ()
+    cuts: tuple[Cut, ...] = ()
     allow_fallbacks: bool = True
+    requested: tuple[str, ...] = ()
+    strategy: Strategy = "direct"
+    router: str | None = None
+    ordering: Ordering = "balanced"
+    arrangements: tuple[Arrangement, ...] = ()
+    prompt_tokens: int = 0
+    plugins: tuple[str, ...] = ()
+    attempt_limit_s: float | None = None
+    request_limit_s: float | None = None
+
+    @cached_property
+    def removed(self) -> tuple[Removal, ...]:
+        """What was taken out, each endpoint once, with the reason; worked out when asked for."""
+        kept = {id(endpoint) for endpoint in self.endpoints}
+        found: dict[int, Removal] = {}
+        for cut in self.cuts:
+            for removal in cut.removals():
+                if id(removal.endpoint) not in kept:
+                    found.setdefault(id(removal.endpoint), removal)
+        return tuple(found.values())
 
 
-def plan_route(request: ChatRequest, catalog: Catalog) -> RoutePlan:
-    """Return the plan of a request.
+def plan_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS) -> RoutePlan:
+    """Return the plan of a request. It depends on the arguments alone.
 
     Raises:
-        BadRequest: no model is named and there is no default; a preference is malformed.
+        BadRequest: no model is named and there is no default; a preference is malformed or asks for what is not done.
         ModelNotFound: one of the requested models is not in the catalogue.
-        ConstraintFiltered: the request's preferences removed every endpoint.
+        ConstraintFiltered: nothing is left of the endpoints.
+        RoutingError: an alias or router has no model, a model has no endpoint.
     """
-    listings = _find_listings(request, catalog)
-    candidates = list(dict.fromkeys(endpoint for listing in listings for endpoint in listing.endpoints))
-    preferences = request.params.provider
-    modalities = _needed_modalities(request)
-    if preferences is None and not modalities:
-        return RoutePlan(tuple(candidates))
-    return _apply(preferences or ProviderPreferences(), modalities, candidates, request)
+    plan = draft_route(request, catalog, facts)
+    if not plan.endpoints:
+        raise refusal_of(plan)
+    return plan
 
 
-def _find_listings(request: ChatRequest, catalog: Catalog) -> list[Listing]:
-    wanted = request.requested_models or ([catalog.default_model] if catalog.default_model else [])
-    if not wanted:
-        raise BadRequest("model: no model is named, and this gateway has no default model")
-    unknown: list[str] = []
-    found: list[Listing] = []
-    for name in wanted:
-        listing = catalog.listings.get(name)
-        if listing is None:
-            unknown.append(name)
+def draft_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS) -> RoutePlan:
+    """Return the plan of a request, also when no endpoint is left; what else is wrong raises as in `plan_route`."""
+    names = requested_names(request, catalog)
+    params = request.params
+    draft = _Draft(request, catalog, facts)
+    for target in resolve(names, catalog):
+        draft.add(target)
+    arrangements, endpoints = draft.arrange()
+    first = draft.selections[0]
+    return RoutePlan(
+        endpoints,
+        tuple(draft.cuts),
+        draft.allow_fallbacks,
+        tuple(names),
+        "fallback" if len(names) > 1 else first.strategy,
+        first.router,
+        draft.ordering,
+        arrangements,
+        draft.demand.prompt_tokens,
+        tuple(p.id for p in params.plugins if p.enabled is not False) if params.plugins else (),
+        facts.attempt_limit_s,
+        facts.request_limit_s,
+    )
+
+
+def refusal_of(plan: RoutePlan) -> RoutingError:
+    """Return the error of a draft without endpoints: a 404, or a 400 when the request is too long for every one."""
+    requested = list(plan.requested)
+    if not plan.removed:
+        return RoutingError(f"{requested[0]} has no endpoints here", requested_models=requested)
+    reasons = list(dict.fromkeys(removal.excluded_by for removal in plan.removed))
+    detail = "; ".join(dict.fromkeys(f"{removal.endpoint.tag}: {removal.detail}" for removal in plan.removed))
+    types = {cut.error_type for cut in plan.cuts}
+    too_long = types.pop() if len(types) == 1 else None
+    summary = "The request is too long for" if too_long else "No allowed providers are available for"
+    error = ConstraintFiltered(
+        f"{summary} the selected model. {detail}", requested_models=requested, excluded_by=reasons, detail=detail
+    )
+    if too_long:
+        error.status, error.error_type = 400, too_long
+    return error
+
+
+class _Selection(Struct, frozen=True):
+    index: ListingIndex
+    mask: int
+    wish: Wish
+    flex_only: bool
+    strategy: Strategy
+    router: str | None
+
+
+class _Draft:
+    """A plan in the making: what the request says is read once, then its models are added in turn."""
+
+    def __init__(self, request: ChatRequest, catalog: Catalog, facts: Facts) -> None:
+        params = request.params
+        self._request = request
+        self._catalog = catalog
+        self._facts = facts
+        self._preferences = params.provider or NO_PREFERENCES
+        self.demand = read_demand(request)
+        self._rules = build_rules(request, self._preferences, self.demand, facts.policy)
+        self.allow_fallbacks = self._preferences.allow_fallbacks is not False
+        self.selections: list[_Selection] = []
+        self.cuts: list[Cut] = []
+
+    @property
+    def ordering(self) -> Ordering:
+        """How the first model's endpoints are ordered."""
+        return self.selections[0].wish.by
+
+    def add(self, target: Target) -> None:
+        """Filter the endpoints of a target. A router's first choices are those that can serve the request."""
+        tiers = _tier_wish(self._preferences, self._request.params.service_tier, target.variants)
+        wish = _wish(self._preferences, self._request, target.variants)
+        if target.listing is not None:
+            self._add_listing(target.listing, target, tiers, wish)
+            return
+
+        def can_serve(listing: Listing) -> bool:
+            index = index_of(listing)
+            mask, _ = select(index, self._rules, self.demand, tiers)
+            return bool(mask) and _has_features(index, mask, self.demand)
+
+        if target.strategy == "free":
+            listings = choose_free(self._catalog, self._facts, can_serve)
         else:
-            found.append(listing)
-    if unknown:
-        raise ModelNotFound(f"{unknown[0]} is not a valid model ID", requested_models=wanted)
-    return found
+            listings = choose_auto(target.name, self._request, self._catalog, self._facts, can_serve)
+        if not listings:
+            raise RoutingError("No models match your request and model restrictions", requested_models=[target.name])
+        for listing in listings:
+            self._add_listing(listing, target, tiers, wish)
 
+    def _add_listing(self, listing: Listing, target: Target, tiers: TierWish | None, wish: Wish) -> None:
+        index = index_of(listing)
+        mask, cuts = select(index, self._rules, self.demand, tiers)
+        self.cuts += cuts
+        flex_only = tiers is not None and tiers.flex_only
+        router = None if target.strategy == "direct" else target.name
+        self.selections.append(_Selection(index, mask, wish, flex_only, target.strategy, router))
 
-def _apply(
-    preferences: ProviderPreferences,
-    modalities: frozenset[str],
-    candidates: list[Endpoint],
-    request: ChatRequest,
-) -> RoutePlan:
-    kept: list[Endpoint] = []
-    removed: list[Removal] = []
-    filters = _hard_filters(preferences, modalities, request)
-    for endpoint in candidates:
-        removal = next((removal for check in filters if (removal := check(endpoint))), None)
-        if removal is None:
-            kept.append(endpoint)
+    def arrange(self) -> tuple[tuple[Arrangement, ...], tuple[Endpoint, ...]]:
+        """Order what is left, within each model or across all of them."""
+        selections = self.selections
+        if len(selections) == 1:
+            only = selections[0]
+            found = self._arrange_rows(only.index.rows_in(only.mask), only)
+            return (found,), tuple([row.endpoint for row in found.rows])
+        if _is_one_list(self._preferences, self._request.params.route):
+            rows = [row for selection in selections for row in selection.index.rows_in(selection.mask)]
+            rows.sort(key=lambda row: row.cost)
+            arrangements = [self._arrange_rows(_unique(rows), selections[0])]
         else:
-            removed.append(removal)
-    if not kept:
-        reasons = list(dict.fromkeys(removal.excluded_by for removal in removed))
-        detail = "; ".join(dict.fromkeys(f"{removal.endpoint.tag}: {removal.detail}" for removal in removed))
-        raise ConstraintFiltered(
-            f"No allowed providers are available for the selected model. {detail}",
-            requested_models=request.requested_models,
-            excluded_by=reasons,
-            detail=detail,
-        )
-    fallbacks = preferences.allow_fallbacks is not False
+            arrangements = [self._arrange_rows(s.index.rows_in(s.mask), s) for s in selections]
+        rows = _unique([row for arrangement in arrangements for row in arrangement.rows])
+        return tuple(arrangements), tuple([row.endpoint for row in rows])
+
+    def _arrange_rows(self, rows: list[Row], selection: _Selection) -> Arrangement:
+        found = arrange(rows, selection.wish, self._facts)
+        if len(found.rows) < 2:
+            return found
+        if selection.flex_only and found.rows[0].tier == "flex":
+            self.allow_fallbacks = False
+            detail = "comes behind the first, and service tier flex has no fallbacks"
+        elif not self.allow_fallbacks and not self._preferences.order:
+            detail = "comes behind the first, and provider.allow_fallbacks is false"
+        else:
+            return found
+        self._cut(found.rows[1:], detail)
+        return Arrangement(found.rows[:1], found.by, found.pool, found.notes)
+
+    def _cut(self, rows: list[Row], detail: str) -> None:
+        lost = {id(row) for row in rows}
+        for selection in self.selections:
+            mask = sum(row.bit for row in selection.index.rows if id(row) in lost)
+            if mask:
+                self.cuts.append(Cut(selection.index, mask, "allowed_providers", detail))
+
+
+def _tier_wish(preferences: ProviderPreferences, wanted: str | None, variants: frozenset[str]) -> TierWish | None:
+    """Return which service tiers are admitted; None for none at all (OpenRouter API, service tiers, 2026-08-22)."""
+    named: tuple[str, ...] = ()
+    if preferences is not NO_PREFERENCES:
+        names = [*(preferences.order or ()), *(preferences.only or ())]
+        named = tuple(name.lower() for name in names if "/" in name)
+    admitted: list[Tier] = []
+    if wanted in _PRIORITY:
+        admitted.append("priority")
+    elif wanted == "flex":
+        admitted.append("flex")
+    if variants and wanted != "default" and not preferences.order:
+        if "nitro" in variants:
+            admitted.append("priority")
+        if "floor" in variants:
+            admitted.append("flex")
+    if not named and not admitted:
+        return None
+    return TierWish(tuple(admitted), named, flex_only=wanted == "flex")
+
+
+def _wish(preferences: ProviderPreferences, request: ChatRequest, variants: frozenset[str]) -> Wish:
+    """Return how endpoints are to be ordered: `order`, else a sort, else by a suffix or tier, else balanced."""
+    tools = bool(request.params.tools)
+    tier = request.params.service_tier
+    if preferences is NO_PREFERENCES and not variants and not tier:
+        return _DEFAULT_WISH_WITH_TOOLS if tools else _DEFAULT_WISH
+    by: Ordering = "balanced"
     if preferences.order:
-        kept = _by_order(kept, preferences.order, only_listed=not fallbacks, request=request)
-    elif not fallbacks:
-        kept = kept[:1]
-    return RoutePlan(tuple(kept), tuple(removed), fallbacks)
+        by = "order"
+    elif sort := _sort_by(preferences):
+        by = sort
+    elif tier in _PRIORITY or "nitro" in variants:
+        by = "throughput"
+    elif tier == "flex" or "floor" in variants:
+        by = "price"
+    elif "exacto" in variants:
+        by = "exacto"
+    throughput, latency = read_cutoffs(preferences)
+    listed = tuple(name.lower() for name in preferences.order or ())
+    return Wish(by, listed, tier in _PRIORITY and by != "order", throughput, latency, tools)
 
 
-def _by_order(kept: list[Endpoint], order: list[str], *, only_listed: bool, request: ChatRequest) -> list[Endpoint]:
-    """Put the listed providers first, in the list's order. Models stay apart: the first model's endpoints lead."""
-    models = list(dict.fromkeys(endpoint.model_id for endpoint in kept))
-
-    def place(endpoint: Endpoint) -> int:
-        return next((at for at, slug in enumerate(order) if matches_any(endpoint, [slug])), len(order))
-
-    if only_listed:
-        kept = [endpoint for endpoint in kept if place(endpoint) < len(order)]
-        if not kept:
-            raise ConstraintFiltered(
-                "No allowed providers are available for the selected model: none of `provider.order` serves it",
-                requested_models=request.requested_models,
-                excluded_by=["allowed_providers"],
-            )
-    return sorted(kept, key=lambda endpoint: (models.index(endpoint.model_id), place(endpoint)))
+def _sort_by(preferences: ProviderPreferences) -> SortBy | None:
+    return preferences.sort.by if isinstance(preferences.sort, Sort) else preferences.sort
 
 
-Filter: TypeAlias = Callable[[Endpoint], Removal | None]
+def _is_one_list(preferences: ProviderPreferences, route: str | None) -> bool:
+    """Return whether the endpoints of all models are one list; `route` is the old word for it."""
+    if isinstance(preferences.sort, Sort) and preferences.sort.partition is not None:
+        return preferences.sort.partition == "none"
+    return route == "sort"
 
 
-def _hard_filters(preferences: ProviderPreferences, modalities: frozenset[str], request: ChatRequest) -> list[Filter]:
-    """Return a check per preference that is set; each returns the removal of an endpoint or None."""
-    checks: list[Filter] = []
-    if modalities:
-        checks.append(lambda e: _check_modalities(e, modalities))
-    if only := preferences.only:
-        checks.append(
-            lambda e: None if matches_any(e, only) else Removal(e, "allowed_providers", "is not in provider.only")
-        )
-    if ignore := preferences.ignore:
-        checks.append(
-            lambda e: Removal(e, "allowed_providers", "is in provider.ignore") if matches_any(e, ignore) else None
-        )
-    if preferences.data_collection == "deny":
-        checks.append(_check_training)
-    if preferences.zdr:
-        checks.append(_check_retention)
-    if preferences.enforce_distillable_text:
-        checks.append(lambda e: Removal(e, "data_policy:training", "its author is not known to allow distillation"))
-    if quantizations := preferences.quantizations:
-        checks.append(lambda e: _check_quantization(e, quantizations))
-    if preferences.max_price is not None:
-        ceilings = _parse_ceilings(preferences.max_price, modalities)
-        if ceilings:
-            checks.append(lambda e: _check_price(e, ceilings))
-    if preferences.require_parameters:
-        sent = frozenset(key for key in _PARAMETERS & request.fields.keys() if bytes(request.fields[key]) != b"null")
-        checks.append(lambda e: _check_parameters(e, sent))
-    return checks
+def _has_features(index: ListingIndex, mask: int, demand: Demand) -> bool:
+    """Return whether an endpoint is left that is not known to lack a wanted parameter: routers choose by that."""
+    for names in demand.preferred:
+        supporting = 0
+        for name in names:
+            supporting |= index.supporting.get(name, 0)
+        if not mask & (supporting | ~index.knowing):
+            return False
+    return True
 
 
-_PARAMETERS: Final = frozenset(
-    {
-        "temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty",
-        "repetition_penalty", "max_tokens", "max_completion_tokens", "logit_bias", "logprobs", "top_logprobs",
-        "prediction", "seed", "response_format", "structured_outputs", "stop", "tools", "tool_choice",
-        "parallel_tool_calls", "include_reasoning", "reasoning", "reasoning_effort", "web_search_options",
-        "verbosity",
-    }
-)  # fmt: skip
-"""OpenRouter's enumeration of request parameters (models API)."""
-
-
-def _check_modalities(endpoint: Endpoint, needed: frozenset[str]) -> Removal | None:
-    if endpoint.input_modalities is None or needed <= endpoint.input_modalities:
-        return None
-    missing = needed - endpoint.input_modalities
-    return Removal(endpoint, "require_parameters", f"does not take {', '.join(sorted(missing))} input")
-
-
-def _check_training(endpoint: Endpoint) -> Removal | None:
-    if endpoint.provider.policy.trains is False:
-        return None
-    return Removal(endpoint, "data_policy:training", "is not known to keep prompts out of training")
-
-
-def _check_retention(endpoint: Endpoint) -> Removal | None:
-    if endpoint.provider.policy.retains is False:
-        return None
-    return Removal(endpoint, "data_policy:zdr", "is not known to retain no data")
-
-
-def _check_quantization(endpoint: Endpoint, wanted: list[str]) -> Removal | None:
-    own = endpoint.quantization or "unknown"
-    wider = {"mxfp4": "fp4", "nvfp4": "fp4", "mxfp8": "fp8"}.get(own)
-    if own in wanted or wider in wanted:
-        return None
-    return Removal(endpoint, "quantization", f"has quantization {own}")
-
-
-def _check_price(endpoint: Endpoint, ceilings: dict[str, Decimal]) -> Removal | None:
-    """Compare with the ceilings, by kind. What is not known is over any ceiling: the caller relies on it."""
-    price = endpoint.price
-    if price is None:
-        return Removal(endpoint, "max_price", "has a price that is not known")
-    # Prices of image and audio input are in no table of ours yet.
-    rates = {"prompt": price.prompt * _MILLION, "completion": price.completion * _MILLION, "request": price.request}
-    for kind, ceiling in ceilings.items():
-        rate = rates.get(kind)
-        if rate is None:
-            return Removal(endpoint, "max_price", f"has a price of {kind} input that is not known")
-        if rate > ceiling:
-            return Removal(endpoint, "max_price", "costs more than provider.max_price")
-    return None
-
-
-def _check_parameters(endpoint: Endpoint, sent: frozenset[str]) -> Removal | None:
-    supported = endpoint.supported_parameters
-    missing = sent if supported is None else sent - supported
-    if not missing:
-        return None
-    return Removal(endpoint, "require_parameters", f"is not known to support {', '.join(sorted(missing))}")
-
-
-def _parse_ceilings(wanted: MaxPrice, modalities: frozenset[str]) -> dict[str, Decimal]:
-    """Return the ceilings that matter to a request with these input modalities, by kind.
-
-    Raises:
-        BadRequest: one of them is not a number.
-    """
-    ceilings = {
-        "prompt": _parse_ceiling(wanted.prompt),
-        "completion": _parse_ceiling(wanted.completion),
-        "request": _parse_ceiling(wanted.request),
-        "image": _parse_ceiling(wanted.image),
-        "audio": _parse_ceiling(wanted.audio),
-    }
-    unused = {"image", "audio"} - modalities
-    return {kind: ceiling for kind, ceiling in ceilings.items() if ceiling is not None and kind not in unused}
-
-
-def _parse_ceiling(value: float | str | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        ceiling = Decimal(str(value))
-    except InvalidOperation:
-        ceiling = Decimal("NaN")
-    if ceiling.is_nan():
-        raise BadRequest(f"provider.max_price: {value!r} is not a number")
-    return ceiling
-
-
-def _needed_modalities(request: ChatRequest) -> frozenset[str]:
-    needed: set[str] = set()
-    for message in request.params.messages:
-        if isinstance(message.content, list):
-            kinds = [part.get("type") for part in message.content]
-            needed.update(_PART_MODALITY[kind] for kind in kinds if type(kind) is str and kind in _PART_MODALITY)
-    return frozenset(needed)
+def _unique(rows: list[Row]) -> list[Row]:
+    """Leave out repetitions: one endpoint may be listed under several models."""
+    found: dict[int, Row] = {}
+    for row in rows:
+        found.setdefault(id(row.endpoint), row)
+    return list(found.values())

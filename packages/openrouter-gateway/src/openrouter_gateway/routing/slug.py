@@ -2,19 +2,27 @@
 
 A base slug matches every variant and region of its provider, a suffixed one matches that endpoint alone, service
 tiers are matched by their full tag only, display names count as slugs, and case never matters.
+
+A service tier that a request admits by other means (`service_tier`, `:nitro`, `:floor`) is one more endpoint of its
+provider: then `full_names` apply.
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 from openrouter_gateway.core.catalog import Endpoint
 
-_TIERS: Final = frozenset({"flex", "priority"})
+
+def full_names(endpoint: Endpoint) -> frozenset[str]:
+    """Return the lower-case names of an endpoint: its tag, its provider's slug and display name."""
+    provider = endpoint.provider
+    return frozenset({endpoint.tag.lower(), provider.slug.lower(), provider.name.lower()})
+
+
+def names_of(endpoint: Endpoint) -> frozenset[str]:
+    """Return the lower-case names that select an endpoint where no service tier was asked for."""
+    return full_names(endpoint) if endpoint.service_tier is None else frozenset({endpoint.tag.lower()})
 
 
 def matches_any(endpoint: Endpoint, slugs: Iterable[str]) -> bool:
     """Return whether one of the slugs names this endpoint."""
-    tag = endpoint.tag.lower()
-    tier = tag.rpartition("/")[2] in _TIERS
-    names = {endpoint.provider.slug.lower(), endpoint.provider.name.lower()}
-    return any(slug.lower() == tag or (not tier and slug.lower() in names) for slug in slugs)
+    return not names_of(endpoint).isdisjoint(slug.lower() for slug in slugs)

@@ -1,0 +1,112 @@
+"""What a request needs of an endpoint, read from it once per plan."""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from openrouter_gateway.core.chat import ChatRequest, Message
+
+CHARACTERS_PER_TOKEN: Final = 8
+"""Prompts are at least as many tokens as one per eight characters: English has about four, most others fewer.
+
+Only runs of blanks and the like are longer. What is over a limit by this measure is over it for certain.
+"""
+
+PARAMETERS: Final = frozenset(
+    {
+        "temperature", "top_p", "top_k", "min_p", "top_a", "frequency_penalty", "presence_penalty",
+        "repetition_penalty", "max_tokens", "max_completion_tokens", "logit_bias", "logprobs", "top_logprobs",
+        "prediction", "seed", "response_format", "structured_outputs", "stop", "tools", "tool_choice",
+        "parallel_tool_calls", "include_reasoning", "reasoning", "reasoning_effort", "web_search_options",
+        "verbosity",
+    }
+)  # fmt: skip
+"""OpenRouter's enumeration of request parameters (models API, 2026-08-22)."""
+
+_PART_MODALITY: Final = {
+    "image_url": "image",
+    "input_audio": "audio",
+    "video_url": "video",
+    "input_video": "video",
+    "file": "file",
+}
+_TEXT_ONLY: Final[frozenset[str]] = frozenset()
+
+
+class Demand(Struct, frozen=True):
+    """What the messages and parameters ask for.
+
+    `prompt_tokens` is a lower bound. `preferred` are parameters that endpoints should support, each as a tuple of
+    names of which the first that any endpoint is known to support counts.
+    """
+
+    modalities: frozenset[str]
+    prompt_tokens: int
+    max_tokens: int | None
+    preferred: tuple[tuple[str, ...], ...]
+
+
+def read_demand(request: ChatRequest) -> Demand:
+    """Return what the messages and parameters ask for."""
+    params = request.params
+    modalities, characters = _scan(params.messages)
+    return Demand(
+        modalities,
+        characters // CHARACTERS_PER_TOKEN,
+        params.max_completion_tokens or params.max_tokens,
+        _preferred(request),
+    )
+
+
+def sent_parameters(request: ChatRequest) -> frozenset[str]:
+    """Return the parameters that are set, for `require_parameters`: a schema asks for more than a JSON mode."""
+    fields = request.fields
+    sent = {key for key in PARAMETERS & fields.keys() if bytes(fields[key]) != b"null"}
+    response_format = request.params.response_format
+    if response_format is not None and response_format.type == "json_schema":
+        sent.add("structured_outputs")
+    return frozenset(sent)
+
+
+def _preferred(request: ChatRequest) -> tuple[tuple[str, ...], ...]:
+    """OpenRouter's soft preference: `tools`, `response_format` and `verbosity`, and no others."""
+    params = request.params
+    if not params.tools and params.response_format is None and "verbosity" not in request.fields:
+        return ()
+    wanted: list[tuple[str, ...]] = []
+    if params.tools:
+        wanted.append(("tools",))
+    kind = params.response_format.type if params.response_format else "text"
+    if kind == "json_schema":
+        wanted.append(("structured_outputs", "response_format"))
+    elif kind != "text":
+        wanted.append(("response_format",))
+    if bytes(request.fields.get("verbosity", b"null")) != b"null":
+        wanted.append(("verbosity",))
+    return tuple(wanted)
+
+
+def _scan(messages: list[Message]) -> tuple[frozenset[str], int]:
+    """Return the modalities of all parts, and the number of characters of text."""
+    characters = 0
+    needed: set[str] | None = None
+    for message in messages:
+        content = message.content
+        if type(content) is str:
+            characters += len(content)
+        elif content:
+            needed = set() if needed is None else needed
+            characters += _scan_parts(content, needed)  # pyright: ignore[reportArgumentType]
+    return frozenset(needed) if needed else _TEXT_ONLY, characters
+
+
+def _scan_parts(parts: list[dict[str, Any]], needed: set[str]) -> int:
+    characters = 0
+    for part in parts:
+        kind = part.get("type")
+        if kind == "text":
+            text = part.get("text")
+            characters += len(text) if type(text) is str else 0
+        elif type(kind) is str and kind in _PART_MODALITY:
+            needed.add(_PART_MODALITY[kind])
+    return characters
