@@ -242,7 +242,7 @@ def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
     assert 400 == response.status_code
 
 
-@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_every_polite_signal_ends_it_in_order(gateway: Gateway, how: signal.Signals) -> None:
     """Nothing is lost, and no stack trace is left behind."""
     assert 200 == gateway.post("fake/answer").status_code

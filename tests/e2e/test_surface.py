@@ -241,3 +241,18 @@ def test_a_key_in_the_environment_enables_its_provider(tmp_path: Path) -> None:
         assert {"openai/gpt-4o", "local/smollm2-135m-instruct"} <= rows.keys()
         assert float(rows["openai/gpt-4o"]["pricing"]["completion"]) > 0
         assert "sk-never-shown" not in gateway.log()
+
+
+def test_a_dry_run_explains_the_route(tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider) -> None:
+    """What would be tried, and what was removed by what; nobody is called and nothing is recorded."""
+    urls = {"first": provider.base_url, "second": second_provider.base_url}
+    with running_gateway(tmp_path, provider_config(urls, {"fake/answer": "answer"})) as gateway:
+        body = chat_body("fake/answer", provider={"ignore": ["first"]})
+        told = httpx2.post(f"{gateway.base_url}/route/explain", json=body).json()
+        unknown = httpx2.post(f"{gateway.base_url}/route/explain", json=chat_body("fake/none"))
+        assert [] == gateway.generations(1, timeout_s=0.2)
+    assert ["second"] == [endpoint["tag"] for endpoint in told["endpoints"]]
+    assert [("first", "allowed_providers")] == [(each["tag"], each["excluded_by"]) for each in told["removed"]]
+    assert 400 == unknown.status_code
+    assert not provider.requests
+    assert not second_provider.requests

@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,21 +10,16 @@ from gateway_samples import make_catalog, make_endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_gateway.config.catalog import (
-    LOCAL,
-    ProviderRow,
-    build_catalog,
-    load_keys,
-    load_provider_rows,
-    local_endpoint,
-)
-from openrouter_gateway.config.settings import Settings
+from openrouter_gateway.config.catalog import build_catalog, load_keys, local_endpoint, waiting_providers
+from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
+from openrouter_gateway.config.settings import LOCAL, Settings
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Price
 from openrouter_gateway.edge.catalog import (
     decimal_text,
     endpoints_object,
     model_object,
     models_object,
+    named_model_object,
     providers_object,
 )
 from openrouter_gateway.errors import ConfigError
@@ -50,6 +46,12 @@ ACME: dict[str, Any] = {
 NO_EMBEDDED = {"enabled": False}
 
 
+@pytest.fixture(autouse=True)
+def no_refreshed_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own snapshot out."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+
 def build(*keyed: str, **settings: Any) -> Catalog:
     """Return the catalogue of these settings, with keys for these providers."""
     return build_catalog(Settings.model_validate(settings), frozenset(keyed))
@@ -60,27 +62,36 @@ class TestRows:
 
     def test_it_loads(self) -> None:
         """With the providers that the documentation names."""
-        assert {"openai", "anthropic", "mistral", "groq", "openrouter"} <= ROWS.keys()
+        assert {
+            "openai", "anthropic", "google-ai-studio", "groq", "together", "fireworks", "deepseek", "mistral", "xai",
+            "cerebras", "perplexity", "deepinfra", "novita", "moonshotai", "z-ai", "minimax", "nvidia", "hugging-face",
+            "ollama", "vllm", "lm-studio", "llama-cpp", "openrouter",
+        } == ROWS.keys()  # fmt: skip
 
     @pytest.mark.parametrize(("slug", "row"), ROWS.items(), ids=ROWS)
     def test_a_row_is_sane(self, slug: str, row: ProviderRow) -> None:
-        """Names, addresses and quirks that exist, over TLS."""
+        """Names, addresses and quirks that exist, over TLS unless it is this machine."""
         from genai_prices import data
 
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug)
-        assert re.fullmatch(r"https://[^/]+(/[^/]+)*", row.base_url)
-        assert re.fullmatch(r"[A-Z][A-Z0-9_]*_API_KEY", row.key_env)
+        if row.key_env is None:
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", row.base_url)
+        else:
+            assert re.fullmatch(r"https://[^/]+(/[^/]+)*", row.base_url)
+            assert re.fullmatch(r"[A-Z][A-Z0-9_]*_(API_KEY|TOKEN)", row.key_env)
         assert row.key_env != "OPENROUTER_API_KEY"
-        assert row.prices in {table.id for table in data.providers}
+        assert row.prices is None or row.prices in {table.id for table in data.providers}
         assert {*row.quirks} <= {KEEP_GATEWAY_FIELDS}
         assert row.headquarters is None or re.fullmatch("[A-Z]{2}", row.headquarters)
+        assert all(re.fullmatch(r"[^/\s]+/[^/\s]+", model_id) for model_id in row.models.values())
         for url in (row.privacy_policy_url, row.terms_of_service_url, row.status_page_url):
             assert url is None or url.startswith("https://")
 
     def test_no_two_share_anything_that_must_differ(self) -> None:
         """Neither a key's variable, nor a name, nor an address."""
         for column in ("key_env", "name", "base_url"):
-            assert len(ROWS) == len({getattr(row, column).lower() for row in ROWS.values()})
+            held = [value.lower() for row in ROWS.values() if (value := getattr(row, column)) is not None]
+            assert sorted(set(held)) == sorted(held)
 
 
 class TestKeys:
@@ -173,7 +184,7 @@ class TestBuild:
 
     def test_two_providers_of_a_model(self) -> None:
         """In the order of the file."""
-        catalog = build(providers={"acme": ACME, "beta": ACME | {"name": "Beta"}})
+        catalog = build(providers={"acme": ACME, "beta": ACME | {"name": "Beta", "models": [{"id": "acme/one"}]}})
 
         assert [e.provider.slug for e in catalog.listings["acme/one"].endpoints] == ["acme", "beta"]
 
@@ -182,7 +193,7 @@ class TestBuild:
         with pytest.raises(ConfigError, match=r"providers\.acme: base_url is missing"):
             build(providers={"acme": {"models": []}})
 
-    @pytest.mark.parametrize("slug", ["openai", "groq", "openrouter"])
+    @pytest.mark.parametrize("slug", [slug for slug, row in ROWS.items() if row.prices and row.protocol in PROTOCOLS])
     def test_a_key_enables_a_row(self, slug: str) -> None:
         """With its known models, under their names here, at the provider's own names and prices."""
         catalog = build(slug, embedded=NO_EMBEDDED)
@@ -193,7 +204,7 @@ class TestBuild:
         assert all(key == e.model_id for key, listing in catalog.listings.items() for e in listing.endpoints)
         prices = [e.price for e in endpoints if e.price is not None]
         assert any(price.prompt > 0 for price in prices)
-        assert all(0 <= rate < Decimal("0.01") for price in prices for rate in (price.prompt, price.completion))
+        assert all(0 <= rate < Decimal("0.001") for price in prices for rate in (price.prompt, price.completion))
         assert sorted(catalog.listings) == list(catalog.listings)
 
     def test_a_protocol_that_is_not_spoken(self) -> None:
@@ -201,6 +212,8 @@ class TestBuild:
         unspoken = [slug for slug, row in ROWS.items() if row.protocol not in PROTOCOLS]
 
         assert build() == build(*unspoken)
+        said = waiting_providers(Settings(), frozenset(unspoken))
+        assert [ROWS[slug].name for slug in unspoken] == [sentence.partition(":")[0] for sentence in said]
 
     def test_models_of_a_provider_that_is_not_spoken(self) -> None:
         """Asking for it by name is an error."""
@@ -274,8 +287,8 @@ class TestShown:
         shown = models_object(catalog)
 
         assert {"data", "total_count", "links"} == shown.keys()
-        assert (len(catalog.listings), {"next": None}) == (shown["total_count"], shown["links"])
-        assert list(catalog.listings) == [row["id"] for row in shown["data"]]
+        assert (len(shown["data"]), {"next": None}) == (shown["total_count"], shown["links"])
+        assert [*catalog.listings, *catalog.aliases] == [row["id"] for row in shown["data"]]
         for row in shown["data"]:
             assert row.keys() >= MODEL_KEYS
             assert {"modality", "input_modalities", "output_modalities"} <= row["architecture"].keys()
@@ -287,7 +300,10 @@ class TestShown:
 
     def test_one_model(self, catalog: Catalog) -> None:
         """The same row as in the list."""
-        assert models_object(catalog)["data"] == [model_object(listing) for listing in catalog.listings.values()]
+        shown = models_object(catalog)["data"]
+
+        assert [model_object(listing) for listing in catalog.listings.values()] == shown[: len(catalog.listings)]
+        assert [named_model_object(catalog, row["id"]) for row in shown] == shown
 
     def test_endpoints(self, catalog: Catalog) -> None:
         """Every key is there, the nullable ones too."""

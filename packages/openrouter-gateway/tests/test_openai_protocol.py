@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from gateway_samples import (
     ANY_CUTS,
@@ -163,6 +164,13 @@ class TestRequest:
 
         assert "reasoning" not in body
         assert sent == body.get("reasoning_effort")
+
+    def test_an_endpoint_of_a_service_tier_is_asked_for_that_tier(self) -> None:
+        """Also when a suffix or the tier's slug led there."""
+        endpoint = msgspec.structs.replace(make_endpoint(), tag="openai/flex")
+
+        assert "flex" == json.loads(OpenAI().encode_chat(make_request(), endpoint))["service_tier"]
+        assert "service_tier" not in json.loads(OpenAI().encode_chat(make_request(), make_endpoint()))
 
     def test_a_model_name_is_encoded_as_json(self) -> None:
         """Quotes in the provider's own name do no harm."""

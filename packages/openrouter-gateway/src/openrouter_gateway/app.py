@@ -5,10 +5,13 @@ import gc
 import logging
 import os
 import random
+import signal
+import threading
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
+import msgspec
 from starlette.applications import Starlette
 
 from openrouter_gateway.accounting.authorize import hash_key
@@ -16,15 +19,19 @@ from openrouter_gateway.callers.base import Caller
 from openrouter_gateway.callers.http import HTTPCaller
 from openrouter_gateway.callers.local import LocalCaller, LocalModel, LocalSettings, find_default_model
 from openrouter_gateway.callers.pool import Pool, Timeouts
-from openrouter_gateway.config.catalog import LOCAL, build_catalog, load_keys
-from openrouter_gateway.config.settings import LOOPBACK_NAMES, Settings, settings_from_environment
+from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
+from openrouter_gateway.config.reload import reload_settings
+from openrouter_gateway.config.settings import LOCAL, LOOPBACK_NAMES, Settings, settings_from_environment
 from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.edge.asgi import BASES, Edge
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
+from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.serve import Services
 from openrouter_gateway.stores.ledger import Ledger
+
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -34,14 +41,14 @@ class Gateway:
         self._settings = settings
         self._keys = load_keys(settings)
         self._catalog = build_catalog(settings, frozenset(self._keys))
-        self._key_hashes = frozenset(
-            [hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes
-        )
+        self._key_hashes = _key_hashes(settings)
         self._local = _local_model(settings)
         if self._local is not None:
             self._local.check()
         self._ledger = Ledger(settings.ledger.journal)
         self._services: Services | None = None
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self.edge = Edge(
             services=self.services,
             routes=build_routes(services=self.services, ready=self.why_not_ready, lifespan=self._lifespan, bases=BASES),
@@ -57,6 +64,10 @@ class Gateway:
                 by_provider[endpoint.provider.name] = by_provider.get(endpoint.provider.name, 0) + 1
         served = ", ".join(f"{name} ({count})" for name, count in by_provider.items())
         return f"{len(self._catalog.listings)}, served by {served}" if served else "none"
+
+    def notes(self) -> list[str]:
+        """Return what else the operator should know, a sentence each."""
+        return waiting_providers(self._settings, frozenset(self._keys))
 
     def services(self) -> Services:
         """Return what serving needs; there once the server has started up."""
@@ -92,13 +103,56 @@ class Gateway:
                 dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
                 comment_interval_s=settings.server.comment_interval_s,
             )
-            yield
+            with self._reload_on_hangup(pool):
+                yield
         finally:
             await self._let_generations_end()
             if self._local is not None:
                 await self._local.close()
             await pool.close()
             self._ledger.flush()
+
+    @contextmanager
+    def _reload_on_hangup(self, pool: Pool) -> Generator[None]:
+        """Read the configuration again at SIGHUP, where there is one and this thread may listen to it."""
+        if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def start() -> None:
+            task = loop.create_task(self._reload(pool))
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, start)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            for task in self._reloads:
+                task.cancel()
+
+    async def _reload(self, pool: Pool) -> None:
+        """Serve later requests as the configuration says now; running ones keep the services they began with."""
+        async with self._reloading:
+            try:
+                found = await asyncio.to_thread(reload_settings, self._settings)
+            except ConfigError as error:
+                for line in str(error).splitlines():
+                    _log.error("The configuration is not reloaded, the old one goes on: %s", line)
+                return
+            self._settings, self._keys, self._catalog = found.settings, found.keys, found.catalog
+            self._key_hashes = _key_hashes(found.settings)
+            self._services = msgspec.structs.replace(
+                self.services(),
+                catalog=found.catalog,
+                callers=_callers(found.catalog, HTTPCaller(pool, found.keys), self._local),
+                key_hashes=self._key_hashes,
+            )
+        if found.waiting:
+            _log.warning("Changes of these sections take effect at the next start: %s", ", ".join(found.waiting))
+        _log.info("The configuration is reloaded. Models: %s", self.summary())
 
     async def _let_generations_end(self) -> None:
         """The server has cancelled what outlasted its drain time: give those tasks a moment to write their records."""
@@ -109,14 +163,19 @@ class Gateway:
 
 
 def configure_logging() -> None:
-    """Send warnings to standard error, one line each, with time and origin."""
+    """Send warnings, and the gateway's own notices, to standard error: one line each, with time and origin."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("openrouter_gateway").setLevel(logging.INFO)
 
 
 def create_app() -> Edge:
     """Build the application from the environment: what every worker process calls."""
     configure_logging()
     return Gateway(settings_from_environment()).edge
+
+
+def _key_hashes(settings: Settings) -> frozenset[str]:
+    return frozenset([hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes)
 
 
 def _local_model(settings: Settings) -> LocalModel | None:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -15,9 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from openrouter_gateway.app import Gateway, configure_logging
-from openrouter_gateway.config.settings import CONFIG_VARIABLE, Settings, load_settings
+from openrouter_gateway.config.catalog import build_catalog, load_keys
+from openrouter_gateway.config.settings import CONFIG_VARIABLE, Settings, config_path, load_settings, locate
+from openrouter_gateway.config.snapshot import default_location, load_snapshot
+from openrouter_gateway.edge.catalog import decimal_text
 from openrouter_gateway.edge.connection import GatewayProtocol
 from openrouter_gateway.errors import ConfigError
 
@@ -27,6 +32,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+catalog_app = typer.Typer(help="The models, endpoints and prices that are known.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -76,15 +83,82 @@ def serve(
     elif named := os.environ.get(CONFIG_VARIABLE):
         config = Path(named)
     configure_logging()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload before there is a server
     try:
         settings = load_settings(config)
         gateway = Gateway(settings)
         listener = _listen(settings)
     except ConfigError as error:
-        _console.print(f"[red]Cannot start:[/] {escape(str(error))}")
+        _console.print(f"[red]Cannot start:[/] {escape(locate(error, config))}")
         raise typer.Exit(2) from None
     _announce(settings, gateway, listener)
     _run(settings, gateway, listener)
+
+
+@catalog_app.command()
+def refresh(
+    output: Annotated[
+        Path | None, typer.Option(help="File to write.  [default: catalog.json in the user's data directory]")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="A file or URL with OpenRouter's answer to GET /models or GET /models/{author}/{slug}/endpoints, to "
+            "merge in. May be given several times.",
+        ),
+    ] = None,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Take the prices of this day.  [default: today]")
+    ] = None,
+) -> None:
+    """Write down the models and prices that the installed genai-prices knows."""
+    # Imported here: the tables take a second to build, and nothing else needs them.
+    from openrouter_gateway.config.refresh import make_snapshot, write_snapshot
+
+    path = output or default_location()
+    taken: date = day.date() if day else datetime.now(UTC).date()
+    try:
+        merged = make_snapshot(taken, source or [])
+        write_snapshot(merged.snapshot, path)
+    except ConfigError as error:
+        _console.print(f"[red]Cannot refresh:[/] {escape(str(error))}")
+        raise typer.Exit(2) from None
+    snapshot = merged.snapshot
+    typer.echo(f"{path}: {len(snapshot.models)} models, {len(snapshot.endpoints)} endpoints, prices of {snapshot.date}")
+    typer.echo(f"Made of {', '.join(snapshot.sources)}")
+    for model_id, tags in merged.left_out.items():
+        typer.echo(f"{model_id}: left out, as their names of it are not known: {', '.join(tags)}")
+
+
+@catalog_app.command()
+def show(
+    model: Annotated[str | None, typer.Argument(help="Show the endpoints of this model only.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+) -> None:
+    """List what a gateway would offer, with its configuration and the keys in the environment."""
+    path = config or config_path()
+    try:
+        settings = load_settings(path)
+        catalog = build_catalog(settings, frozenset(load_keys(settings)))
+        snapshot = load_snapshot(settings.catalog.file)
+    except ConfigError as error:
+        _console.print(f"[red]Cannot read the catalogue:[/] {escape(locate(error, path))}")
+        raise typer.Exit(2) from None
+    wanted = catalog.aliases.get(model or "", model)
+    if wanted is not None and wanted not in catalog.listings:
+        _console.print(f"{escape(wanted)} is not in the catalogue")
+        raise typer.Exit(1)
+    typer.echo(f"# {', '.join(snapshot.sources)}; prices of {snapshot.date}, in USD per million tokens")
+    for listing in catalog.listings.values():
+        for endpoint in listing.endpoints if wanted in (None, listing.model.id) else ():
+            price = endpoint.price
+            rates = [decimal_text(rate * 1_000_000) for rate in (price.prompt, price.completion)] if price else ["?"]
+            typer.echo("\t".join([listing.model.id, endpoint.tag, endpoint.upstream_id, " / ".join(rates)]))
+    if wanted is None:
+        for alias, target in catalog.aliases.items():
+            typer.echo(f"{alias}\t= {target}")
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -109,9 +183,40 @@ def _announce(settings: Settings, gateway: Gateway, listener: socket.socket) -> 
     out = Console(highlight=False, soft_wrap=True, markup=False)
     out.print(f"openrouter-gateway {version('openrouter-gateway')} on http://{shown}:{port}/api/v1")
     out.print(f"Models: {gateway.summary()}")
+    for note in gateway.notes():
+        out.print(note)
     if not settings.has_keys:
         out.print("No keys are configured: everyone on this machine may use this gateway.")
     sys.stdout.flush()
+
+
+class _Workers(Multiprocess):
+    """The parent of the worker processes. SIGHUP is passed on to each, so that it reloads.
+
+    uvicorn would replace them, and cut what outlasts the drain. A worker that is still starting gets the signal once it
+    can be heard, since it may have read the old file; one that has died meanwhile is replaced, and reads the new.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._unheard: list[Process] = []
+
+    def handle_hup(self) -> None:
+        self._unheard = list(self.processes)
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        self._unheard = [
+            process for process in self._unheard if process in self.processes and not _send_hangup(process)
+        ]
+
+
+def _send_hangup(process: Process) -> bool:
+    """Send SIGHUP to a worker if it can be heard, and return whether it was."""
+    if not process.is_ready(timeout=1) or process.pid is None:
+        return False
+    os.kill(process.pid, signal.SIGHUP)
+    return True
 
 
 def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
@@ -129,7 +234,7 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
         ws="none",
     )
     if server.workers > 1:
-        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor = _Workers(config, sockets=[listener])
         supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             raise typer.Exit(STARTUP_FAILURE)
@@ -140,10 +245,8 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
         runner.should_exit = True
 
     # While it runs the server has a handler of its own for SIGTERM, and raises the signal once more when it has
-    # drained: that is a good end. This one is for the time before, and for SIGHUP, which the server does not know.
+    # drained: that is a good end. This one is for the time before.
     signal.signal(signal.SIGTERM, stop)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, stop)
     try:
         runner.run(sockets=[listener])
     except KeyboardInterrupt:

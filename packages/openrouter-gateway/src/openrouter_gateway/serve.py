@@ -16,7 +16,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -31,10 +31,11 @@ from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError, InternalError, Unavailable, UpstreamError
 from openrouter_gateway.identifier import new_generation_id
+from openrouter_gateway.routing.explain import explain
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.health import Health, verdict_of
-from openrouter_gateway.routing.plan import plan_route
+from openrouter_gateway.routing.plan import draft_route, plan_route
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.wire.skins import chat
 
@@ -111,6 +112,21 @@ async def serve(services: Services, call: Call, client: Client) -> None:
     await _Generation(services, call, client, request, grant, generation_id, created).run()
 
 
+def explain_plan(services: Services, body: bytes) -> dict[str, Any]:
+    """Return how a chat completion with this body would be routed now, and why; nothing is sent.
+
+    Raises:
+        GatewayError: the body is no request, or its models cannot be resolved.
+    """
+    request = chat.parse(body)
+    facts = _facts_of(services, services.timer())
+    return explain(request, draft_route(request, services.catalog, facts), facts)
+
+
+def _facts_of(services: Services, now: float) -> Facts:
+    return Facts(now=now, dice=services.dice.random, health=services.health.views)
+
+
 class _Generation:
     """The state of one generation while it runs."""
 
@@ -168,7 +184,7 @@ class _Generation:
 
     async def _try_endpoints(self) -> None:
         services = self._services
-        facts = Facts(now=self._began, dice=services.dice.random, health=services.health.views)
+        facts = _facts_of(services, self._began)
         attempts = failover(plan_route(self._request, services.catalog, facts))
         endpoint = next(attempts)
         while True:

@@ -1,35 +1,30 @@
-"""The catalogue: built-in provider rows, models and prices of genai-prices, and what the settings add or change."""
+"""The catalogue: what is known of providers, models and prices, where there is a key, and what the settings change."""
 
 import os
-import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
+from pydantic import BaseModel
 
+from openrouter_gateway.config.latest import newest
+from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.settings import (
+    LOCAL,
     NO_KEY,
+    ModelFacts,
     ModelSettings,
     PricingSettings,
     ProviderSettings,
+    SettingError,
     Settings,
     is_key,
 )
-from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider
+from openrouter_gateway.config.snapshot import Snapshot, load_snapshot
+from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
 
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo
-    from genai_prices.types import Provider as PriceProvider
-
-LOCAL: Final = "local"
-"""Slug of the embedded model's provider."""
-
-_MILLION: Final = Decimal(1_000_000)
 _LOCAL_PARAMETERS: Final = frozenset(
     {
         "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty",
@@ -37,31 +32,14 @@ _LOCAL_PARAMETERS: Final = frozenset(
         "tool_choice",
     }
 )  # fmt: skip
-
-
-class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of `data/providers.toml`; its header explains the columns."""
-
-    name: str
-    protocol: str
-    base_url: str
-    key_env: str
-    authors: list[str]
-    prices: str
-    trains: bool | None = None
-    retains: bool | None = None
-    quirks: list[str] = []
-    headquarters: str | None = None
-    privacy_policy_url: str | None = None
-    terms_of_service_url: str | None = None
-    status_page_url: str | None = None
-
-
-@cache
-def load_provider_rows() -> dict[str, ProviderRow]:
-    """Return the built-in table by slug."""
-    text = resources.files("openrouter_gateway.data").joinpath("providers.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), dict[str, ProviderRow])
+_PRICE_FIELDS: Final = {
+    "input_audio_cache": "audio_cache_read",
+    "input_cache_read": "cache_read",
+    "input_cache_write": "cache_write",
+    "input_cache_write_1h": "cache_write_1h",
+}
+"""Settings of prices that have another name in the catalogue."""
+_MODEL_LISTS: Final = ("input_modalities", "output_modalities", "supported_parameters", "aliases")
 
 
 def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -72,7 +50,7 @@ def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -
     """
     keys: dict[str, str] = {}
     for slug, row in load_provider_rows().items():
-        if found := _key_of(environment, row.key_env):
+        if row.key_env is not None and (found := _key_of(environment, row.key_env)):
             keys[slug] = found
     for slug, provider in settings.providers.items():
         if provider.api_key is not None:
@@ -80,9 +58,8 @@ def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -
         elif provider.api_key_env is not None:
             found = _key_of(environment, provider.api_key_env)
             if not found:
-                raise ConfigError(
-                    f"providers.{slug}.api_key_env names the variable {provider.api_key_env}, which is not set"
-                )
+                key = ("providers", slug, "api_key_env")
+                raise SettingError(key, f"names the variable {provider.api_key_env}, which is not set")
             keys[slug] = found
     return keys
 
@@ -94,109 +71,22 @@ def _key_of(environment: Mapping[str, str], variable: str) -> str:
     return key
 
 
+def waiting_providers(settings: Settings, keyed: frozenset[str]) -> list[str]:
+    """Return a sentence for every provider that has a key and is not used, as its protocol is not spoken yet."""
+    return [
+        f"{row.name}: has a key but is not used, as its protocol ({row.protocol}) is not spoken yet"
+        for slug, row in load_provider_rows().items()
+        if slug in keyed and _protocol_of(row, settings.providers.get(slug)) not in PROTOCOLS
+    ]
+
+
 def build_catalog(settings: Settings, keyed: frozenset[str]) -> Catalog:
     """Return the catalogue. `keyed` holds the slugs of the providers that we have a key for.
 
     Raises:
-        ConfigError: a provider is incomplete, or two settings contradict each other.
+        ConfigError: a provider is incomplete, two settings contradict each other, or the snapshot cannot be read.
     """
-    listings: dict[str, Listing] = {}
-    rows = load_provider_rows()
-    enabled = {slug: row for slug, row in rows.items() if slug in keyed and row.protocol in PROTOCOLS}
-    if enabled or settings.stand_in:
-        _add_known_models(listings, enabled, settings)
-    for slug, provider_settings in settings.providers.items():
-        provider = _merge_provider(slug, rows.get(slug), provider_settings)
-        for model in provider_settings.models:
-            _add_endpoint(listings, _configured_model(model), _configured_endpoint(provider, model))
-    if settings.embedded.enabled:
-        if LOCAL in settings.providers:
-            raise ConfigError(f"providers.{LOCAL}: this name is the embedded model's, choose another")
-        _add_local(listings, settings)
-    listings = dict(sorted(listings.items()))
-    providers = {e.provider.slug: e.provider for listing in listings.values() for e in listing.endpoints}
-    local_id = settings.embedded.model_id if settings.embedded.enabled else None
-    return Catalog(listings=listings, providers=tuple(providers.values()), default_model=local_id)
-
-
-def _add_endpoint(listings: dict[str, Listing], model: Model, endpoint: Endpoint) -> None:
-    listing = listings.get(model.id, Listing(model=model, endpoints=()))
-    listings[model.id] = Listing(model=listing.model, endpoints=(*listing.endpoints, endpoint))
-
-
-def _merge_provider(slug: str, row: ProviderRow | None, changes: ProviderSettings) -> Provider:
-    base_url = changes.base_url or (row.base_url if row else None)
-    if base_url is None:
-        raise ConfigError(f"providers.{slug}: base_url is missing (there is no built-in provider of that name)")
-    provider = _provider_of(slug, row) if row else Provider(slug=slug, name=slug, protocol="openai")
-    protocol = changes.protocol or provider.protocol
-    if protocol not in PROTOCOLS:
-        known = ", ".join(sorted(PROTOCOLS))
-        raise ConfigError(f"providers.{slug}: protocol {protocol!r} is not spoken yet; known: {known}")
-    policy = DataPolicy(
-        trains=provider.policy.trains if changes.trains_on_prompts is None else changes.trains_on_prompts,
-        retains=provider.policy.retains if changes.retains_prompts is None else changes.retains_prompts,
-    )
-    return msgspec.structs.replace(
-        provider,
-        name=changes.name or provider.name,
-        protocol=protocol,
-        base_url=base_url,
-        policy=policy,
-        quirks=provider.quirks if changes.quirks is None else frozenset(changes.quirks),
-    )
-
-
-def _provider_of(slug: str, row: ProviderRow) -> Provider:
-    return Provider(
-        slug=slug,
-        name=row.name,
-        protocol=row.protocol,
-        base_url=row.base_url,
-        policy=DataPolicy(trains=row.trains, retains=row.retains),
-        quirks=frozenset(row.quirks),
-        headquarters=row.headquarters,
-        privacy_policy_url=row.privacy_policy_url,
-        terms_of_service_url=row.terms_of_service_url,
-        status_page_url=row.status_page_url,
-    )
-
-
-def _configured_model(model: ModelSettings) -> Model:
-    return Model(
-        id=model.id,
-        name=model.name or model.id.partition("/")[2],
-        context_length=model.context_length,
-        input_modalities=tuple(model.input_modalities or ("text",)),
-        supported_parameters=tuple(model.supported_parameters or ()),
-    )
-
-
-def _configured_endpoint(provider: Provider, model: ModelSettings) -> Endpoint:
-    return Endpoint(
-        model_id=model.id,
-        provider=provider,
-        upstream_id=model.upstream_id or model.id.partition("/")[2],
-        tag=model.tag or provider.slug,
-        price=_configured_price(model.pricing),
-        quantization=model.quantization,
-        context_length=model.context_length,
-        max_completion_tokens=model.max_completion_tokens,
-        supported_parameters=None if model.supported_parameters is None else frozenset(model.supported_parameters),
-        input_modalities=None if model.input_modalities is None else frozenset(model.input_modalities),
-    )
-
-
-def _configured_price(pricing: PricingSettings | None) -> Price | None:
-    if pricing is None:
-        return None
-    return Price(
-        prompt=pricing.prompt,
-        completion=pricing.completion,
-        request=pricing.request,
-        cache_read=pricing.input_cache_read,
-        cache_write=pricing.input_cache_write,
-    )
+    return _Building(settings).build(keyed)
 
 
 def local_endpoint(settings: Settings) -> Endpoint:
@@ -208,6 +98,7 @@ def local_endpoint(settings: Settings) -> Endpoint:
             name="Local",
             protocol=LOCAL,
             policy=DataPolicy(trains=False, retains=False),
+            supports_cancel=True,
         ),
         upstream_id=settings.embedded.model_id,
         tag=LOCAL,
@@ -219,92 +110,207 @@ def local_endpoint(settings: Settings) -> Endpoint:
     )
 
 
-def _add_local(listings: dict[str, Listing], settings: Settings) -> None:
-    endpoint = local_endpoint(settings)
-    model = Model(
-        id=endpoint.model_id,
-        name=endpoint.model_id.partition("/")[2],
-        description="Runs inside this gateway: needs no key and no network.",
-        context_length=endpoint.context_length,
-        supported_parameters=tuple(sorted(_LOCAL_PARAMETERS)),
+class _Building:
+    """The tables while they grow: models by id, and their endpoints by tag."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rows = load_provider_rows()
+        self._snapshot: Snapshot | None = None
+        self._known: dict[str, Model] = {}
+        self._models: dict[str, Model] = {}
+        self._endpoints: dict[str, dict[str, Endpoint]] = {}
+
+    def build(self, keyed: frozenset[str]) -> Catalog:
+        settings = self._settings
+        if LOCAL in settings.providers and settings.embedded.enabled:
+            raise SettingError(("providers", LOCAL), "this name is the embedded model's, choose another")
+        enabled = {slug: row for slug, row in self._rows.items() if slug in keyed and self._is_usable(slug, row)}
+        if enabled or settings.stand_in or settings.models or settings.aliases or settings.catalog.file:
+            self._snapshot = load_snapshot(settings.catalog.file)
+            self._known = {model.id: model for model in self._snapshot.models}
+        self._add_known(enabled)
+        for slug, provider in settings.providers.items():
+            if provider.enabled:
+                self._add_configured(slug, provider)
+        if settings.embedded.enabled:
+            self._add_local()
+        for model_id, facts in settings.models.items():
+            self._change_model(model_id, facts)
+        return self._finish()
+
+    def _is_usable(self, slug: str, row: ProviderRow) -> bool:
+        changes = self._settings.providers.get(slug)
+        if changes is not None and not (changes.enabled and changes.known_models):
+            return False
+        return _protocol_of(row, changes) in PROTOCOLS
+
+    def _add_known(self, enabled: Mapping[str, ProviderRow]) -> None:
+        if self._snapshot is None:
+            return
+        if self._settings.stand_in:
+            self._models |= self._known
+        providers = {slug: self._provider(slug, self._settings.providers.get(slug)) for slug in enabled}
+        order = {slug: place for place, slug in enumerate(self._rows)}
+        found = (known for known in self._snapshot.endpoints if known.provider in providers)
+        for known in sorted(found, key=lambda known: order[known.provider]):
+            self._put(self._known[known.model], known.to_endpoint(providers[known.provider]))
+
+    def _add_configured(self, slug: str, changes: ProviderSettings) -> None:
+        provider = self._provider(slug, changes)
+        said: set[tuple[str, str]] = set()
+        for place, model in enumerate(changes.models):
+            tag = model.tag or slug
+            known = self._endpoints.get(model.id, {}).get(tag)
+            if (model.id, tag) in said or (known is not None and known.provider.slug != slug):
+                key = ("providers", slug, "models", place)
+                raise SettingError(key, f"there is an endpoint of {model.id} with the tag {tag} already")
+            said.add((model.id, tag))
+            if not model.enabled:
+                self._endpoints.get(model.id, {}).pop(tag, None)
+                continue
+            self._put(_configured_model(model, self._known.get(model.id)), _configured_endpoint(provider, model, known))
+
+    def _provider(self, slug: str, changes: ProviderSettings | None) -> Provider:
+        row = self._rows.get(slug)
+        if changes is None:
+            assert row is not None  # noqa: S101 - a provider comes from the table, from the settings, or from both
+            return row.to_provider(slug)
+        return _merge_provider(slug, row, changes)
+
+    def _add_local(self) -> None:
+        endpoint = local_endpoint(self._settings)
+        model = Model(
+            id=endpoint.model_id,
+            name=endpoint.model_id.partition("/")[2],
+            description="Runs inside this gateway: needs no key and no network.",
+            context_length=endpoint.context_length,
+            supported_parameters=tuple(sorted(_LOCAL_PARAMETERS)),
+        )
+        self._put(model, endpoint)
+        if self._settings.stand_in:
+            self._endpoints = {model_id: {LOCAL: endpoint} for model_id in self._models}
+
+    def _put(self, model: Model, endpoint: Endpoint) -> None:
+        self._models.setdefault(model.id, model)
+        self._endpoints.setdefault(model.id, {})[endpoint.tag] = endpoint
+
+    def _change_model(self, model_id: str, facts: ModelFacts) -> None:
+        model = self._models.get(model_id)
+        if model is None:
+            if model_id not in self._known:
+                raise SettingError(("models", model_id), "no such model is known, and no provider here has it")
+        elif not facts.enabled:
+            del self._models[model_id]
+        else:
+            self._models[model_id] = _changed_model(model, facts)
+
+    def _finish(self) -> Catalog:
+        listings = {
+            model_id: Listing(model=self._models[model_id], endpoints=tuple(self._endpoints[model_id].values()))
+            for model_id in sorted(self._models)
+            if self._endpoints.get(model_id)
+        }
+        providers = {e.provider.slug: e.provider for listing in listings.values() for e in listing.endpoints}
+        embedded = self._settings.embedded
+        return Catalog(
+            listings=listings,
+            providers=tuple(providers.values()),
+            default_model=embedded.model_id if embedded.enabled and embedded.model_id in listings else None,
+            aliases=self._aliases(listings),
+        )
+
+    def _aliases(self, listings: Mapping[str, Listing]) -> dict[str, str]:
+        """Return the known aliases that have a model here, and the configured ones."""
+        models = [listing.model for listing in listings.values()]
+        found: dict[str, str] = {}
+        for alias, target in self._snapshot.aliases.items() if self._snapshot else ():
+            model_id = target if target in listings else newest(alias, models)
+            if model_id is not None:
+                found[alias] = model_id
+        for alias, target in self._settings.aliases.items():
+            if target not in listings and target not in self._known:
+                raise SettingError(("aliases", alias), f"no model {target} is known, and no provider here has it")
+            if alias in listings:
+                raise SettingError(("aliases", alias), "this is a model of its own")
+            found[alias] = target
+        return dict(sorted(found.items()))
+
+
+def _protocol_of(row: ProviderRow, changes: ProviderSettings | None) -> str:
+    return (changes.protocol if changes else None) or row.protocol
+
+
+def _merge_provider(slug: str, row: ProviderRow | None, changes: ProviderSettings) -> Provider:
+    base_url = changes.base_url or (row.base_url if row else None)
+    if base_url is None:
+        raise SettingError(("providers", slug), "base_url is missing (there is no built-in provider of that name)")
+    provider = row.to_provider(slug) if row else Provider(slug=slug, name=slug, protocol="openai")
+    protocol = changes.protocol or provider.protocol
+    if protocol not in PROTOCOLS and changes.models:
+        raise SettingError(("providers", slug), f"its protocol, {protocol}, is not spoken yet")
+    changed = _given(
+        changes, "name", "supports_cancel", "headquarters", "privacy_policy_url", "terms_of_service_url",
+        "status_page_url",
+    )  # fmt: skip
+    if changes.quirks is not None:
+        changed["quirks"] = frozenset(changes.quirks)
+    if changes.datacenters is not None:
+        changed["datacenters"] = tuple(changes.datacenters)
+    policy = provider.policy
+    changed["policy"] = DataPolicy(
+        trains=policy.trains if changes.trains_on_prompts is None else changes.trains_on_prompts,
+        retains=policy.retains if changes.retains_prompts is None else changes.retains_prompts,
     )
-    _add_endpoint(listings, model, endpoint)
-    if settings.stand_in:
-        for key, listing in listings.items():
-            listings[key] = Listing(model=listing.model, endpoints=(endpoint,))
+    return msgspec.structs.replace(provider, protocol=protocol, base_url=base_url, **changed)
 
 
-def _add_known_models(listings: dict[str, Listing], enabled: Mapping[str, ProviderRow], settings: Settings) -> None:
-    """List the models of the price tables, with an endpoint at every enabled provider that is known to have them."""
-    # Imported here: its tables take a second to build, and a gateway with its own model alone needs none of them.
-    from genai_prices import data
-
-    tables = {table.id: table for table in data.providers}
-    # Some rows are kept under a slug without its author, which is no id of a model.
-    rows = tables["openrouter"].models
-    names = {row.id: row for row in rows if "/" in row.id and not row.id.endswith(":batch")}
-    if settings.stand_in:
-        for key, row in names.items():
-            listings[key] = Listing(model=_known_model(key, row), endpoints=())
-    for slug, provider_row in enabled.items():
-        changes = settings.providers.get(slug)
-        provider = _merge_provider(slug, provider_row, changes) if changes else _provider_of(slug, provider_row)
-        for upstream_id, info in _hosted(tables[provider_row.prices], provider_row, names):
-            key = upstream_id[0]
-            endpoint = Endpoint(
-                model_id=key,
-                provider=provider,
-                upstream_id=upstream_id[1],
-                tag=slug,
-                price=_known_price(info),
-                context_length=info.context_window,
-            )
-            _add_endpoint(listings, _known_model(key, names[key]), endpoint)
-
-
-def _hosted(
-    table: "PriceProvider", row: ProviderRow, names: Mapping[str, Any]
-) -> list[tuple[tuple[str, str], "ModelInfo"]]:
-    """Return ((our id, the provider's id), prices) of the models that a provider hosts under a name that we know."""
-    found: list[tuple[tuple[str, str], ModelInfo]] = []
-    for info in table.models:
-        candidates = [info.id, *(f"{author}/{info.id}" for author in row.authors)]
-        known = next((name for name in candidates if name in names), None)
-        if known is not None:
-            found.append(((known, info.id), info))
-    return found
-
-
-def _known_model(key: str, info: "ModelInfo") -> Model:
+def _configured_model(model: ModelSettings, known: Model | None) -> Model:
+    if known is not None:
+        return known
     return Model(
-        id=key,
-        name=info.name or key.partition("/")[2],
-        description=info.description or "",
-        context_length=info.context_window,
+        id=model.id,
+        name=model.name or model.id.partition("/")[2],
+        context_length=model.context_length,
+        input_modalities=tuple(model.input_modalities or ("text",)),
+        supported_parameters=tuple(model.supported_parameters or ()),
     )
 
 
-def _known_price(info: "ModelInfo") -> Price | None:
-    """Return the current base price, if any. Rates are USD per million tokens in the tables, per token in ours."""
-    from genai_prices.types import ModelPrice
-
-    prices = info.prices
-    if not isinstance(prices, ModelPrice):
-        # Several prices with conditions (dates, hours): the last one without a condition that is over.
-        prices = prices[-1].prices
-    prompt, completion = _per_token(prices.input_mtok), _per_token(prices.output_mtok)
-    if prompt is None and completion is None:
-        return None
-    return Price(
-        prompt=prompt or Decimal(0),
-        completion=completion or Decimal(0),
-        cache_read=_per_token(prices.cache_read_mtok),
-        cache_write=_per_token(prices.cache_write_mtok),
+def _configured_endpoint(provider: Provider, model: ModelSettings, known: Endpoint | None) -> Endpoint:
+    endpoint = known or Endpoint(
+        model_id=model.id,
+        provider=provider,
+        upstream_id=model.id.partition("/")[2],
+        tag=model.tag or provider.slug,
     )
+    changes = _given(
+        model, "upstream_id", "tier", "context_length", "max_prompt_tokens", "max_completion_tokens", "quantization",
+        "moderated", "implicit_caching",
+    )  # fmt: skip
+    for name in ("supported_parameters", "input_modalities"):
+        if (values := getattr(model, name)) is not None:
+            changes[name] = frozenset(values)
+    if model.pricing is not None:
+        changes["price"] = _changed_price(endpoint.price, model.pricing)
+    return msgspec.structs.replace(endpoint, **changes)
 
 
-def _per_token(rate: Any) -> Decimal | None:
-    if rate is None:
-        return None
-    base: Decimal = getattr(rate, "base", rate)
-    return base / _MILLION
+def _changed_price(known: Price | None, pricing: PricingSettings) -> Price:
+    given = _given(pricing, *PricingSettings.model_fields)
+    return msgspec.structs.replace(known or Price(), **{_PRICE_FIELDS.get(key, key): given[key] for key in given})
+
+
+def _changed_model(model: Model, facts: ModelFacts) -> Model:
+    changes = _given(facts, *(ModelFacts.model_fields.keys() - {"enabled", "reasoning", *_MODEL_LISTS}))
+    changes |= {name: tuple(values) for name, values in _given(facts, *_MODEL_LISTS).items()}
+    if facts.reasoning is not None:
+        said = _given(facts.reasoning, *facts.reasoning.model_fields_set)
+        efforts = said.pop("supported_efforts", None)
+        changes["reasoning"] = Reasoning(**said, supported_efforts=None if efforts is None else tuple(efforts))
+    return msgspec.structs.replace(model, **changes)
+
+
+def _given(section: BaseModel, *names: str) -> dict[str, Any]:
+    """Return those of the fields that say something."""
+    return {name: value for name in names if (value := getattr(section, name)) is not None}

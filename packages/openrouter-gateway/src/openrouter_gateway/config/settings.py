@@ -6,16 +6,22 @@ Environment names are the path of a setting with two underscores between its par
 
 import ipaddress
 import os
+import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from openrouter_gateway.config.toml_lines import find_line
 from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.wire.protocols import PROTOCOLS
+
+LOCAL: Final = "local"
+"""Slug of the embedded model's provider, and its protocol."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """What this machine calls itself."""
@@ -55,9 +61,32 @@ def _check_base_url(url: str) -> str:
     return url
 
 
+def _check_protocol(name: str) -> str:
+    spoken = sorted(PROTOCOLS.keys() - {LOCAL})
+    if name not in spoken:
+        raise ValueError(f"{name!r} is not spoken here; these are: {', '.join(spoken)}")
+    return name
+
+
+class SettingError(ConfigError):
+    """A setting is wrong in a way that only its use shows; `key` is its path."""
+
+    def __init__(self, key: tuple[str | int, ...], reason: str) -> None:
+        super().__init__(f"{_dotted(key)}: {reason}")
+        self.key = key
+
+
 Amount: TypeAlias = Annotated[Decimal, Field(ge=0)]
 Key: TypeAlias = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
+ProtocolName: TypeAlias = Annotated[str, AfterValidator(_check_protocol)]
+ModelId: TypeAlias = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+Sampling: TypeAlias = Literal[
+    "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "repetition_penalty"
+]
+Country: TypeAlias = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+Day: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
@@ -106,27 +135,45 @@ class EmbeddedSettings(_Section):
 
 
 class PricingSettings(_Section):
-    """USD per token or per request. Write them as strings: they are decimals."""
+    """USD per token, request, image or search. Write them as strings: they are decimals.
 
-    prompt: Amount = Decimal(0)
-    completion: Amount = Decimal(0)
-    request: Amount = Decimal(0)
+    A bucket that is not given keeps what is known of the endpoint; prompt, completion and request are 0 where nothing
+    is known.
+    """
+
+    prompt: Amount | None = None
+    completion: Amount | None = None
+    request: Amount | None = None
+    image: Amount | None = Field(default=None, description="Per input image.")
+    image_token: Amount | None = None
+    image_output: Amount | None = Field(default=None, description="Per token of an image that is made.")
+    audio: Amount | None = Field(default=None, description="Per token of input.")
+    audio_output: Amount | None = None
+    input_audio_cache: Amount | None = None
+    web_search: Amount | None = None
+    internal_reasoning: Amount | None = None
     input_cache_read: Amount | None = None
     input_cache_write: Amount | None = None
+    input_cache_write_1h: Amount | None = None
 
 
 class ModelSettings(_Section):
-    """One model at one provider: an endpoint."""
+    """One model at one provider: an endpoint. It adds one, or changes the known one of the same model and tag."""
 
-    id: str = Field(pattern=r"^[^/\s]+/[^/\s]+$", description="author/slug, as callers name it.")
+    id: ModelId = Field(description="author/slug, with its variant if it is one, as callers name it.")
     upstream_id: str | None = Field(default=None, description="The provider's own name of it; by default the slug.")
-    name: str | None = None
-    tag: str | None = None
-    context_length: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    name: str | None = Field(default=None, description="Of the model, where it is not known otherwise.")
+    tag: str | None = Field(default=None, description="By default the provider's slug.")
+    tier: Literal["flex", "priority"] | None = None
+    enabled: bool = True
+    context_length: Count | None = None
+    max_prompt_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     quantization: str | None = None
     input_modalities: list[str] | None = None
     supported_parameters: list[str] | None = None
+    moderated: bool | None = None
+    implicit_caching: bool | None = None
     pricing: PricingSettings | None = Field(
         default=None, description="Without, the price is not known: nothing is charged, and `max_price` excludes it."
     )
@@ -135,15 +182,65 @@ class ModelSettings(_Section):
 class ProviderSettings(_Section):
     """A provider: a row of the built-in table changed, or a new one."""
 
+    enabled: bool = True
+    known_models: bool = Field(default=True, description="Whether a key alone offers all models that are known.")
     name: str | None = None
-    protocol: Literal["openai"] | None = None
+    protocol: ProtocolName | None = None
     base_url: BaseURL | None = None
     api_key: Key | None = None
     api_key_env: str | None = None
     trains_on_prompts: bool | None = None
     retains_prompts: bool | None = None
+    supports_cancel: bool | None = None
+    headquarters: Country | None = None
+    datacenters: list[Country] | None = None
+    privacy_policy_url: str | None = None
+    terms_of_service_url: str | None = None
+    status_page_url: str | None = None
     quirks: list[str] | None = None
     models: list[ModelSettings] = Field(default_factory=list[ModelSettings])
+
+
+class ReasoningSettings(_Section):
+    """How a model's reasoning is controlled."""
+
+    mandatory: bool = False
+    default_enabled: bool = False
+    default_effort: str | None = None
+    supported_efforts: list[str] | None = Field(default=None, description="Highest first; without, all are accepted.")
+    supports_max_tokens: bool | None = None
+
+
+class ModelFacts(_Section):
+    """What is said of a model, at whichever provider."""
+
+    enabled: bool = True
+    name: str | None = None
+    description: str | None = None
+    canonical_slug: ModelId | None = None
+    created: int | None = Field(default=None, ge=0, description="Unix seconds.")
+    context_length: Count | None = None
+    input_modalities: list[str] | None = None
+    output_modalities: list[str] | None = None
+    tokenizer: str | None = None
+    instruct_type: str | None = None
+    supported_parameters: list[str] | None = None
+    default_parameters: dict[Sampling, float | None] | None = None
+    reasoning: ReasoningSettings | None = None
+    distillable: bool | None = None
+    aliases: list[ModelId] | None = None
+    hugging_face_id: str | None = None
+    knowledge_cutoff: Day | None = None
+    expiration_date: Day | None = None
+
+
+class CatalogSettings(_Section):
+    """Where known models and prices come from."""
+
+    file: Path | None = Field(
+        default=None,
+        description="What `catalog refresh` wrote; by default the file at its default location, or else the built-in.",
+    )
 
 
 class LedgerSettings(_Section):
@@ -172,6 +269,9 @@ class Settings(BaseSettings):
     providers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ProviderSettings] = Field(
         default_factory=dict[str, ProviderSettings]
     )
+    models: dict[ModelId, ModelFacts] = Field(default_factory=dict[str, ModelFacts])
+    aliases: dict[ModelId, ModelId] = Field(default_factory=dict[str, str])
+    catalog: CatalogSettings = CatalogSettings()
     stand_in: bool = Field(default=False, description="Answer every model of the catalogue with the embedded one.")
 
     @classmethod
@@ -218,14 +318,15 @@ def load_settings(path: Path | None) -> Settings:
     Raises:
         ConfigError: unreadable, not TOML, an unknown key, a wrong value; the message names file, key and reason.
     """
-    content: dict[str, Any] = {}
+    text = ""
     if path is not None:
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    content = _parse(path, text)
     _check_variables()
     try:
         return Settings(**content)
@@ -233,14 +334,61 @@ def load_settings(path: Path | None) -> Settings:
         # Its cause shows the value, which may be a secret.
         raise ConfigError(f"the environment: {error}: lists and tables are written as JSON there") from None
     except ValidationError as error:
-        where = f"{path} or the environment" if path is not None else "the environment"
-        raise ConfigError("\n".join(f"{where}: {line}" for line in _explain(error))) from None
+        raise ConfigError("\n".join(_explain(error, path, text))) from None
+
+
+def _parse(path: Path | None, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        if place := re.search(r" \(at line (\d+), column (\d+)\)$", message):
+            line, column = int(place[1]), int(place[2])
+        else:  # at the end of the document
+            lines = text.rstrip("\r\n").splitlines() or [""]
+            line, column = len(lines), len(lines[-1]) + 1
+        reason = message.rpartition(" (")[0] or message
+        raise ConfigError(f"{path}:{line}:{column}: not valid TOML: {reason}") from None
+
+
+def locate(error: ConfigError, path: Path | None) -> str:
+    """Return what is wrong, with the file and line of the setting that is, where it is known."""
+    if not isinstance(error, SettingError) or path is None:
+        return str(error)
+    try:
+        return _where(error.key, path, path.read_text("utf-8")) + str(error)
+    except (OSError, ValueError):  # changed since it was read
+        return str(error)
+
+
+def _where(key: tuple[str | int, ...], path: Path | None, text: str) -> str:
+    """Return where a setting comes from. A variable wins over the file."""
+    name = _PREFIX + "__".join(str(part) for part in key).upper()
+    if any(set_name.upper().startswith(_PREFIX) and _covers(set_name.upper(), name) for set_name in os.environ):
+        return "the environment: "
+    if path is None:
+        return "the environment: " if key else ""
+    line = find_line(text, key)
+    return f"{path}:{line}: " if line else f"{path}: "
+
+
+def _covers(variable: str, name: str) -> bool:
+    return name == variable or name.startswith(f"{variable}__")
+
+
+def _dotted(key: tuple[str | int, ...]) -> str:
+    return ".".join(f'"{part}"' if isinstance(part, str) and re.search(r"[^\w-]", part) else str(part) for part in key)
 
 
 def settings_from_environment() -> Settings:
     """Load what the command that started this process was told."""
+    return load_settings(config_path())
+
+
+def config_path() -> Path | None:
+    """Return the configuration file of this process, if it has one."""
     named = os.environ.get(CONFIG_VARIABLE)
-    return load_settings(Path(named) if named else None)
+    return Path(named) if named else None
 
 
 def _check_variables() -> None:
@@ -252,13 +400,13 @@ def _check_variables() -> None:
                 raise ConfigError(f"the environment: {name}: unknown key")
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, path: Path | None, text: str) -> list[str]:
     """One line per problem. Inputs are left out: they may be secrets."""
     lines: list[str] = []
     for problem in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        key = tuple(part for part in problem["loc"] if part != "[key]")
         reason = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             reason = "unknown key"
-        lines.append(f"{key}: {reason}" if key else reason)
+        lines.append(_where(key, path, text) + (f"{_dotted(key)}: {reason}" if key else reason))
     return lines

@@ -2,12 +2,30 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Model, Price
-from openrouter_gateway.errors import BadRequest
+from openrouter_gateway.errors import BadRequest, ModelNotFound, RoutingError
+from openrouter_gateway.routing.resolve import resolve
+
+_PRICES: Final = {
+    "request": "request",
+    "image": "image",
+    "image_token": "image_token",
+    "image_output": "image_output",
+    "audio": "audio",
+    "audio_output": "audio_output",
+    "audio_cache_read": "input_audio_cache",
+    "web_search": "web_search",
+    "internal_reasoning": "internal_reasoning",
+    "cache_read": "input_cache_read",
+    "cache_write": "input_cache_write",
+    "cache_write_1h": "input_cache_write_1h",
+}
+"""The optional prices: our bucket, and its key in answers."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -41,15 +59,18 @@ def _parse_number(query: Mapping[str, str], name: str, *, default: int, lowest: 
 
 
 def models_object(catalog: Catalog, page: Page | None = None) -> dict[str, Any]:
-    """`GET /models`."""
-    listings = list(catalog.listings.values())
-    total, following = len(listings), None
+    """`GET /models`: the models, and after them their `~author/family-latest` aliases."""
+    latest = [
+        alias for alias, target in catalog.aliases.items() if alias.startswith("~") and target in catalog.listings
+    ]
+    ids = [*catalog.listings, *latest]
+    total, following = len(ids), None
     if page is not None:
         end = page.offset + page.limit
-        listings = listings[page.offset : end]
+        ids = ids[page.offset : end]
         following = f"/api/v1/models?offset={end}&limit={page.limit}" if end < total else None
     return {
-        "data": [_model_row(listing) for listing in listings],
+        "data": [_listed_row(catalog, model_id) for model_id in ids],
         "total_count": total,
         "links": {"next": following},
     }
@@ -58,6 +79,28 @@ def models_object(catalog: Catalog, page: Page | None = None) -> dict[str, Any]:
 def model_object(listing: Listing) -> dict[str, Any]:
     """`GET /model/{author}/{slug}`."""
     return _model_row(listing)
+
+
+def find_listing(catalog: Catalog, name: str) -> tuple[str, Listing] | None:
+    """Return the id that a name goes by in the list of models, and its listing.
+
+    Aliases, canonical slugs and ids with routing suffixes (`:nitro`) are names, too. None where nothing goes by it.
+    """
+    if name in catalog.listings:
+        return name, catalog.listings[name]
+    try:
+        (target,) = resolve([name], catalog)
+    except (BadRequest, ModelNotFound, RoutingError):
+        return None
+    if target.listing is None:
+        return None
+    return name if name.startswith("~") else target.listing.model.id, target.listing
+
+
+def named_model_object(catalog: Catalog, name: str) -> dict[str, Any] | None:
+    """`GET /model/{author}/{slug}`, by any of its names; None where nothing goes by it."""
+    found = find_listing(catalog, name)
+    return None if found is None else _listed_row(catalog, found[0], found[1])
 
 
 def endpoints_object(listing: Listing) -> dict[str, Any]:
@@ -84,7 +127,7 @@ def providers_object(catalog: Catalog) -> dict[str, Any]:
                 "terms_of_service_url": provider.terms_of_service_url,
                 "status_page_url": provider.status_page_url,
                 "headquarters": provider.headquarters,
-                "datacenters": None,
+                "datacenters": None if provider.datacenters is None else list(provider.datacenters),
             }
             for provider in catalog.providers
         ]
@@ -97,29 +140,60 @@ def decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _listed_row(catalog: Catalog, model_id: str, listing: Listing | None = None) -> dict[str, Any]:
+    """Return a model's row; for an alias, that of the model it stands for, which it names."""
+    if model_id in catalog.listings:
+        return _model_row(catalog.listings[model_id])
+    listing = listing or catalog.listings[catalog.aliases[model_id]]
+    return _model_row(listing) | {
+        "id": model_id,
+        "canonical_slug": model_id,
+        "name": f"{listing.model.name} (latest)",
+        "alias_target": {"slug": listing.model.id, "name": listing.model.name},
+        "links": _links(model_id),
+    }
+
+
 def _model_row(listing: Listing) -> dict[str, Any]:
     model = listing.model
-    first = listing.endpoints[0] if listing.endpoints else None
-    return {
+    first = next((e for e in listing.endpoints if e.service_tier is None), None) or next(iter(listing.endpoints), None)
+    row: dict[str, Any] = {
         "id": model.id,
         "canonical_slug": model.canonical_slug or model.id,
         "name": model.name,
         "created": model.created,
         "description": model.description,
-        "context_length": model.context_length,
+        "context_length": model.context_length or (first.context_length if first else None),
         "architecture": _architecture(model),
         "pricing": _pricing(first.price if first else None),
         "top_provider": {
             "context_length": first.context_length if first else None,
             "max_completion_tokens": first.max_completion_tokens if first else None,
-            "is_moderated": False,
+            "is_moderated": first is not None and first.moderated,
         },
         "per_request_limits": None,
-        "supported_parameters": list(model.supported_parameters),
-        "default_parameters": None,
+        "supported_parameters": _parameters(listing),
+        "default_parameters": model.default_parameters,
         "supported_voices": None,
-        "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
+        "links": _links(model.id),
     }
+    if model.reasoning is not None:
+        row["reasoning"] = msgspec.to_builtins(model.reasoning)
+    for name in ("hugging_face_id", "knowledge_cutoff", "expiration_date"):
+        if (value := getattr(model, name)) is not None:
+            row[name] = value
+    return row
+
+
+def _links(model_id: str) -> dict[str, str]:
+    return {"details": f"/api/v1/models/{model_id}/endpoints"}
+
+
+def _parameters(listing: Listing) -> list[str]:
+    """Return what is said of the model, or else what any of its endpoints is known to support."""
+    if listing.model.supported_parameters:
+        return list(listing.model.supported_parameters)
+    return sorted({name for endpoint in listing.endpoints for name in endpoint.supported_parameters or ()})
 
 
 def _architecture(model: Model) -> dict[str, Any]:
@@ -129,7 +203,7 @@ def _architecture(model: Model) -> dict[str, Any]:
         "input_modalities": list(model.input_modalities),
         "output_modalities": list(model.output_modalities),
         "tokenizer": model.tokenizer,
-        "instruct_type": None,
+        "instruct_type": model.instruct_type,
     }
 
 
@@ -137,12 +211,10 @@ def _pricing(price: Price | None) -> dict[str, str]:
     """Return the prices, 0 where they are not known: clients want numbers, and that is what will be charged."""
     price = price or Price()
     row = {"prompt": price.prompt, "completion": price.completion}
-    if price.request:
-        row["request"] = price.request
-    if price.cache_read is not None:
-        row["input_cache_read"] = price.cache_read
-    if price.cache_write is not None:
-        row["input_cache_write"] = price.cache_write
+    for bucket, key in _PRICES.items():
+        rate: Decimal | None = getattr(price, bucket)
+        if rate is not None and (rate or bucket != "request"):
+            row[key] = rate
     return {key: decimal_text(value) for key, value in row.items()}
 
 
@@ -160,17 +232,17 @@ def _endpoint_row(endpoint: Endpoint, model: Model) -> dict[str, Any]:
         "tag": endpoint.tag,
         "quantization": endpoint.quantization,
         "max_completion_tokens": endpoint.max_completion_tokens,
-        "max_prompt_tokens": None,
+        "max_prompt_tokens": endpoint.max_prompt_tokens,
         "supported_parameters": parameters,
         "status": 0,
         "uptime_last_5m": None,
         "uptime_last_30m": None,
         "uptime_last_1d": None,
-        "supports_implicit_caching": False,
+        "supports_implicit_caching": endpoint.implicit_caching,
         "latency_last_30m": None,
         "throughput_last_30m": None,
         "native_tools": {},
-        "service_tier": None,
+        "service_tier": endpoint.service_tier,
         "supports_diarization": False,
         "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), "tool_choice" in parameters),
     }

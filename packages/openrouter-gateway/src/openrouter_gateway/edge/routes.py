@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import msgspec
 from starlette.applications import Starlette
@@ -12,8 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from openrouter_gateway.core.catalog import Listing
-from openrouter_gateway.edge.catalog import endpoints_object, model_object, models_object, parse_page, providers_object
+from openrouter_gateway.edge.catalog import (
+    endpoints_object,
+    find_listing,
+    models_object,
+    named_model_object,
+    parse_page,
+    providers_object,
+)
 from openrouter_gateway.errors import (
     GatewayError,
     InternalError,
@@ -22,7 +28,7 @@ from openrouter_gateway.errors import (
     RequestError,
     UnknownRoute,
 )
-from openrouter_gateway.serve import Services
+from openrouter_gateway.serve import Services, explain_plan
 from openrouter_gateway.wire.skins import chat
 
 _log = logging.getLogger(__name__)
@@ -58,10 +64,16 @@ def build_routes(
         return _json(models_object(services().catalog, parse_page(request.query_params)))
 
     async def model(request: Request) -> Response:
-        return _json({"data": model_object(_find(request, services()))})
+        name = _named(request)
+        return _json({"data": named_model_object(services().catalog, name) or _refuse(name)})
 
     async def endpoints(request: Request) -> Response:
-        return _json({"data": endpoints_object(_find(request, services()))})
+        name = _named(request)
+        _, listing = find_listing(services().catalog, name) or _refuse(name)
+        return _json({"data": endpoints_object(listing)})
+
+    async def explain_route(request: Request) -> Response:
+        return _json(explain_plan(services(), await request.body()))
 
     async def providers(_: Request) -> Response:
         return _json(providers_object(services().catalog))
@@ -72,11 +84,13 @@ def build_routes(
         ("/models/{author}/{slug}/endpoints", endpoints),
         ("/providers", providers),
     ]
+    dry_run = [Route(base + "/route/explain", explain_route, methods=["POST"]) for base in bases]
     application = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             *(Route(base + path, handler) for base in bases for path, handler in table),
+            *dry_run,
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _on_http_error, GatewayError: _on_error, Exception: _on_defect},
@@ -85,12 +99,12 @@ def build_routes(
     return application
 
 
-def _find(request: Request, services: Services) -> Listing:
-    model_id = f"{request.path_params['author']}/{request.path_params['slug']}"
-    listing = services.catalog.listings.get(model_id)
-    if listing is None:
-        raise NotFound(f"Model {model_id} is not in this gateway's catalogue; GET /api/v1/models lists it")
-    return listing
+def _named(request: Request) -> str:
+    return f"{request.path_params['author']}/{request.path_params['slug']}"
+
+
+def _refuse(name: str) -> NoReturn:
+    raise NotFound(f"Model {name} is not in this gateway's catalogue; GET /api/v1/models lists it")
 
 
 def _json(content: object, *, status: int = 200) -> Response:

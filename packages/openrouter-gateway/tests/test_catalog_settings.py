@@ -1,0 +1,305 @@
+"""What gateway.toml changes in the catalogue, and the example that has all of it."""
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from openrouter_gateway.config.catalog import build_catalog, load_keys
+from openrouter_gateway.config.settings import Settings, load_settings
+from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Price
+from openrouter_gateway.edge.catalog import (
+    endpoints_object,
+    find_listing,
+    model_object,
+    models_object,
+    named_model_object,
+    providers_object,
+)
+from openrouter_gateway.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "gateway.toml"
+NO_EMBEDDED = {"enabled": False}
+
+
+@pytest.fixture(autouse=True)
+def no_refreshed_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own snapshot out."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+
+def build(*keyed: str, **settings: Any) -> Catalog:
+    """Return the catalogue of these settings, with keys for these providers, without the embedded model."""
+    return build_catalog(Settings.model_validate({"embedded": NO_EMBEDDED} | settings), frozenset(keyed))
+
+
+def endpoint(catalog: Catalog, model: str, tag: str) -> Endpoint:
+    """Return the one endpoint of a model with this tag."""
+    (found,) = [known for known in catalog.listings[model].endpoints if known.tag == tag]
+    return found
+
+
+def settings_of(section: type[BaseModel], above: str = "") -> set[str]:
+    """Return the path of every setting; a table of tables, or an array of them, is a star."""
+    found: set[str] = set()
+    for name, field in section.model_fields.items():
+        kinds = [kind for kind in _classes(field.annotation) if issubclass(kind, BaseModel)]
+        star = ".*" if getattr(field.annotation, "__origin__", None) in (dict, list) and kinds else ""
+        found |= settings_of(kinds[0], f"{above}{name}{star}.") if kinds else {above + name}
+    return found
+
+
+def _classes(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation]
+    return [kind for argument in get_args(annotation) for kind in _classes(argument)]
+
+
+def said_in(value: Any, section: set[str], above: str = "") -> set[str]:
+    """Return the paths that a file says, as `settings_of` spells them."""
+    found: set[str] = {above.removesuffix(".")}
+    pairs = (
+        value.items() if isinstance(value, dict) else [("*", held) for held in value] if isinstance(value, list) else ()
+    )
+    for name, held in pairs:
+        starred = not any(path.startswith(f"{above}{name}") for path in section)
+        found |= said_in(held, section, f"{above}{'*' if starred else name}.")
+    return found
+
+
+class TestExample:
+    """examples/gateway.toml."""
+
+    def test_it_has_every_setting(self) -> None:
+        """None is missing, so that it can be looked up there."""
+        wanted = settings_of(Settings)
+
+        assert {"server.port", "providers.*.models.*.pricing.prompt", "models.*.reasoning.mandatory"} <= wanted
+        assert set() == wanted - said_in(tomllib.loads(EXAMPLE.read_text()), wanted)
+
+    def test_it_loads(self) -> None:
+        """And the catalogue is what its comments say."""
+        settings = load_settings(EXAMPLE).model_copy(update={"catalog": Settings().catalog})
+        keys = load_keys(settings, {"MY_GROQ_KEY": "k"})
+        catalog = build_catalog(settings, frozenset(keys))
+
+        assert {"openai": "sk-example", "groq": "k"} == keys
+        assert "mine/writer" == catalog.aliases["~mine/writer-latest"]
+        assert {"mine/writer:free", "meta-llama/llama-3.1-8b-instruct"} <= catalog.listings.keys()
+        writer = catalog.listings["mine/writer"]
+        assert ("Writer 2", 1793491200) == (writer.model.name, writer.model.created)
+        assert all(getattr(writer.endpoints[0].price, name) is not None for name in Price.__struct_fields__)
+        assert ["groq", "ollama"] == [e.tag for e in catalog.listings["meta-llama/llama-3.1-8b-instruct"].endpoints]
+
+
+class TestProviders:
+    """What is said of a provider."""
+
+    def test_it_can_be_switched_off(self) -> None:
+        """In spite of its key; or only what is known of it."""
+        assert {} == build("groq", providers={"groq": {"enabled": False, "models": [{"id": "a/b"}]}}).listings
+        listed = build("groq", providers={"groq": {"known_models": False, "models": [{"id": "a/b"}]}})
+        assert {"a/b"} == listed.listings.keys()
+
+    def test_everything_can_be_changed(self) -> None:
+        """For known models, too."""
+        said = {"supports_cancel": True, "headquarters": "DE", "datacenters": ["DE", "FR"], "trains_on_prompts": True}
+
+        (provider,) = build("groq", providers={"groq": said}).providers
+
+        assert (True, "DE", ("DE", "FR")) == (provider.supports_cancel, provider.headquarters, provider.datacenters)
+        assert DataPolicy(trains=True, retains=None) == provider.policy
+        assert ["DE", "FR"] == providers_object(build("groq", providers={"groq": said}))["data"][0]["datacenters"]
+
+    def test_a_compatible_address_can_be_opted_into(self) -> None:
+        """With a protocol that is spoken, the provider's known models are there."""
+        catalog = build("anthropic", providers={"anthropic": {"protocol": "openai"}})
+
+        assert "claude-sonnet-4-5" == endpoint(catalog, "anthropic/claude-sonnet-4.5", "anthropic").upstream_id
+        assert catalog.aliases["~anthropic/claude-sonnet-latest"].startswith("anthropic/claude-sonnet-")
+
+    def test_a_local_server_needs_no_address(self) -> None:
+        """Its default one is known."""
+        catalog = build(providers={"vllm": {"models": [{"id": "a/b"}]}})
+
+        assert "http://127.0.0.1:8000/v1" == catalog.providers[0].base_url
+
+
+class TestEndpoints:
+    """What is said of an endpoint."""
+
+    def test_a_known_one_is_changed(self) -> None:
+        """By what is said and nothing else, bucket by bucket."""
+        before = endpoint(build("openai"), "openai/gpt-5", "openai")
+        said = {"id": "openai/gpt-5", "quantization": "fp8", "pricing": {"prompt": "0.1", "request": "1"}}
+
+        after = endpoint(build("openai", providers={"openai": {"models": [said]}}), "openai/gpt-5", "openai")
+
+        assert before.price is not None
+        assert after.price is not None
+        assert ("fp8", Decimal("0.1"), 1) == (after.quantization, after.price.prompt, after.price.request)
+        assert (before.upstream_id, before.context_length, before.price.completion, before.price.cache_read) == (
+            after.upstream_id,
+            after.context_length,
+            after.price.completion,
+            after.price.cache_read,
+        )
+
+    def test_a_known_one_is_taken_away(self) -> None:
+        """And with its last endpoint the model."""
+        said = [{"id": "openai/gpt-5", "enabled": False}, {"id": "openai/gpt-4", "enabled": False}]
+
+        catalog = build("openai", providers={"openai": {"models": said}})
+
+        assert ["openai/flex", "openai/priority"] == [e.tag for e in catalog.listings["openai/gpt-5"].endpoints]
+        assert "openai/gpt-4" not in catalog.listings
+
+    def test_a_tier_is_added(self) -> None:
+        """As an endpoint of its own."""
+        said = [{"id": "a/b"}, {"id": "a/b", "tag": "acme/priority", "tier": "priority"}]
+
+        catalog = build(providers={"acme": {"base_url": "http://x", "models": said}})
+
+        assert [None, "priority"] == [e.service_tier for e in catalog.listings["a/b"].endpoints]
+
+    @pytest.mark.parametrize(
+        ("models", "others", "key"),
+        [
+            ([{"id": "a/b"}, {"id": "a/b"}], [], "providers.acme.models.1"),
+            ([{"id": "a/b", "tag": "x"}], [{"id": "a/b", "tag": "x"}], "providers.beta.models.0"),
+        ],
+    )
+    def test_two_of_one_tag(self, models: list[Any], others: list[Any], key: str) -> None:
+        """They could not be told apart."""
+        providers = {
+            slug: {"base_url": "http://x", "models": said} for slug, said in (("acme", models), ("beta", others))
+        }
+
+        with pytest.raises(ConfigError, match=key):
+            build(providers=providers)
+
+    def test_several_providers_of_a_model(self) -> None:
+        """Under one id, in the order of the table."""
+        catalog = build("openrouter", "groq", "cerebras", "novita")
+
+        tags = [e.tag for e in catalog.listings["meta-llama/llama-3.3-70b-instruct"].endpoints]
+        assert ["groq", "cerebras", "novita", "openrouter"] == tags
+
+
+class TestModels:
+    """What is said of a model."""
+
+    def test_everything_can_be_changed(self) -> None:
+        """Wherever it is hosted, and it is shown."""
+        said = {
+            "name": "Five",
+            "created": 7,
+            "aliases": ["mine/five"],
+            "canonical_slug": "openai/gpt-5-2025-08-07",
+            "supported_parameters": ["tools"],
+            "default_parameters": {"temperature": 1},
+            "reasoning": {"mandatory": True, "default_effort": "low"},
+            "hugging_face_id": "x",
+        }
+
+        catalog = build("openai", models={"openai/gpt-5": said})
+
+        row = model_object(catalog.listings["openai/gpt-5"])
+        assert ("Five", 7, ["tools"], {"temperature": 1}, "x") == tuple(
+            row[key] for key in ("name", "created", "supported_parameters", "default_parameters", "hugging_face_id")
+        )
+        assert {
+            "mandatory": True,
+            "default_enabled": False,
+            "default_effort": "low",
+            "supported_efforts": None,
+            "supports_max_tokens": None,
+        } == row["reasoning"]
+        assert "knowledge_cutoff" not in row
+        for name in ("mine/five", "openai/gpt-5-2025-08-07", "openai/gpt-5:nitro"):
+            assert row == named_model_object(catalog, name)
+
+    def test_it_can_be_taken_away(self) -> None:
+        """At every provider."""
+        assert "openai/gpt-5" not in build("openai", "openrouter", models={"openai/gpt-5": {"enabled": False}}).listings
+
+    def test_one_that_is_known_but_not_here(self) -> None:
+        """A configuration may be shared by gateways with other keys."""
+        assert {} == build(models={"openai/gpt-5": {"name": "x"}}).listings
+
+
+class TestAliases:
+    """Ids that stand for models."""
+
+    def test_they_are_listed_as_what_they_stand_for(self) -> None:
+        """After the models, with their target."""
+        catalog = build("openai")
+        target = catalog.aliases["~openai/gpt-latest"]
+
+        row = next(row for row in models_object(catalog)["data"] if row["id"] == "~openai/gpt-latest")
+
+        model = model_object(catalog.listings[target])
+        assert {"slug": target, "name": model["name"]} == row["alias_target"]
+        assert (model["pricing"], model["context_length"]) == (row["pricing"], row["context_length"])
+        assert "/api/v1/models/~openai/gpt-latest/endpoints" == row["links"]["details"]
+        assert ("~openai/gpt-latest", catalog.listings[target]) == find_listing(catalog, "~openai/gpt-latest")
+
+    def test_the_settings_win(self) -> None:
+        """Over what is found."""
+        assert (
+            "openai/gpt-4"
+            == build("openai", aliases={"~openai/gpt-latest": "openai/gpt-4"}).aliases["~openai/gpt-latest"]
+        )
+
+    def test_one_that_is_a_model(self) -> None:
+        """It would hide it."""
+        with pytest.raises(ConfigError, match=r'aliases\."openai/gpt-5"'):
+            build("openai", aliases={"openai/gpt-5": "openai/gpt-4"})
+
+    @pytest.mark.parametrize("name", ["no/such", "openrouter/auto", "~no/such-latest", "openai/gpt-5:online"])
+    def test_what_goes_by_no_name(self, name: str) -> None:
+        """Routers are no models."""
+        catalog = build("openai")
+
+        assert (None, None) == (find_listing(catalog, name), named_model_object(catalog, name))
+
+
+def test_an_endpoint_shows_what_is_known() -> None:
+    """Tier, limits and every price, exactly."""
+    said = {
+        "id": "a/b",
+        "tag": "acme/flex",
+        "max_prompt_tokens": 5,
+        "implicit_caching": True,
+        "moderated": True,
+        "pricing": {"prompt": "0.00000012", "image": "1", "input_audio_cache": "0", "input_cache_write_1h": "2E-7"},
+    }
+    listing = build(providers={"acme": {"base_url": "http://x", "models": [said]}}).listings["a/b"]
+
+    (row,) = endpoints_object(listing)["endpoints"]
+
+    assert (5, True, "flex") == tuple(
+        row[key] for key in ("max_prompt_tokens", "supports_implicit_caching", "service_tier")
+    )
+    assert {
+        "prompt": "0.00000012",
+        "completion": "0",
+        "image": "1",
+        "input_audio_cache": "0",
+        "input_cache_write_1h": "0.0000002",
+    } == row["pricing"]
+    assert model_object(listing)["top_provider"]["is_moderated"]
+
+
+def test_a_model_is_not_priced_as_a_tier() -> None:
+    """Tiers have to be asked for."""
+    said = [
+        {"id": "a/b", "tag": "acme/flex", "pricing": {"prompt": "1"}, "supported_parameters": ["tools"]},
+        {"id": "a/b", "pricing": {"prompt": "2"}, "supported_parameters": ["seed"]},
+    ]
+    row = model_object(build(providers={"acme": {"base_url": "http://x", "models": said}}).listings["a/b"])
+
+    assert "2" == row["pricing"]["prompt"]
