@@ -252,6 +252,20 @@ def test_every_polite_signal_ends_it_in_order(gateway: Gateway, how: signal.Sign
     assert "Traceback" not in gateway.log()
 
 
+def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path, provider: FakeProvider) -> None:
+    """Nobody would stop them, and they would keep the port."""
+    config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"}, head="[server]\nworkers = 2\n")
+    with running_gateway(tmp_path, config) as gateway:
+        children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+        gateway.process.kill()
+        gateway.process.wait(10)
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{child}").exists() for child in children):
+            assert time.monotonic() < deadline, "a worker goes on"
+            time.sleep(0.05)
+    assert len(children) >= 2
+
+
 def test_sigterm_right_after_the_first_line_is_heard(tmp_path: Path, provider: FakeProvider) -> None:
     """A supervisor may change its mind while the gateway starts."""
     file = tmp_path / "gateway.toml"

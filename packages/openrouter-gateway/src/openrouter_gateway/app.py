@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -171,7 +172,21 @@ def configure_logging() -> None:
 def create_app() -> Edge:
     """Build the application from the environment: what every worker process calls."""
     configure_logging()
+    _end_with_parent()
     return Gateway(settings_from_environment()).edge
+
+
+def _end_with_parent() -> None:
+    """Let a worker process drain and exit when the process that started it is gone: nobody else would end it."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent watch", daemon=True).start()
 
 
 def _key_hashes(settings: Settings) -> frozenset[str]:
