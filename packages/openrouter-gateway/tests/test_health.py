@@ -78,8 +78,12 @@ class TestOutage:
         assert outage == (health.views[KEY].outage_until > now)
 
     def test_it_is_over_after_30_seconds(self) -> None:
-        """Without any more attempts."""
+        """Counted from the last failure, whatever follows it."""
         health, now = health_after("failed")
+
+        assert now + 30 == health.views[KEY].outage_until
+
+        health.record(KEY, now + 10, "served")
 
         assert now + 30 == health.views[KEY].outage_until
 
@@ -131,7 +135,7 @@ class TestCircuit:
         assert not broken(health, now + OPEN_S + 1)
 
     def test_a_success_closes_it(self) -> None:
-        """It takes five failures again to open it."""
+        """It takes five failures again to open it, for as long as the first time."""
         health, now = health_after(*["failed"] * OPENS_AFTER)
         now += OPEN_S
         health.begin(KEY, now)
@@ -140,6 +144,10 @@ class TestCircuit:
             health.record(KEY, now, "failed")
 
         assert not broken(health, now)
+
+        health.record(KEY, now, "failed")
+
+        assert now + OPEN_S == health.views[KEY].broken_until
 
     def test_failed_probes_double_the_pause(self) -> None:
         """Up to five minutes."""

@@ -443,6 +443,10 @@ class TestTiers:
         assert ["y/us", "x/priority", "x", "y"] == tags(found)
         assert {"x/flex": "allowed_providers"} == removals(found)
 
+    def test_a_provider_by_the_name_of_a_tier(self) -> None:
+        """Is a provider."""
+        assert ["flex", "priority"] == tags(route([priced("flex", "1"), priced("priority", "2")]))
+
     def test_a_model_that_has_tiers_alone(self) -> None:
         """It cannot be had without asking for one."""
         with pytest.raises(ConstraintFiltered, match="service tier"):
