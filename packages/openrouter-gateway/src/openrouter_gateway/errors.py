@@ -2,7 +2,8 @@
 
 GatewayError
 |- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed
-|- AccessError             the caller's rights: Unauthenticated, HostRefused
+|- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
+|                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, ConstraintFiltered
 |- UpstreamError           a provider's fault, each with `failover`:
 |  |- Refused, Throttled, Unavailable, TimedOut, Garbled, Cut
@@ -29,6 +30,10 @@ class GatewayError(Exception):
         self.metadata: dict[str, object] = dict(metadata or {})
         self.retry_after_s: int | None = None
         self.availability: dict[str, object] | None = None
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that go with its status."""
+        return [] if self.retry_after_s is None else [(b"retry-after", b"%d" % self.retry_after_s)]
 
 
 class RequestError(GatewayError):
@@ -82,6 +87,54 @@ class Unauthenticated(AccessError):
 
 class HostRefused(AccessError):
     """The `Host` or `Origin` header names a site that this gateway does not serve (DNS rebinding)."""
+
+
+class ManagementOnly(AccessError):
+    """An inference key on a management route."""
+
+
+class InferenceOnly(AccessError):
+    """A management key on an inference route."""
+
+
+class PaymentRequired(AccessError):
+    """The key's limit or the account's credits are used up, or taken by requests that are still running."""
+
+    status = 402
+    error_type = "payment_required"
+
+
+class RateLimited(AccessError):
+    """The key is at one of its rate limits.
+
+    `limit` and `reset_ms` (unix milliseconds) become `X-RateLimit-*`; nothing remains.
+    """
+
+    status = 429
+    error_type = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: int = 0,
+        retry_after_s: int = 1,
+        reset_ms: int = 0,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.retry_after_s = retry_after_s
+        self.limit = limit
+        self.reset_ms = reset_ms
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """See `GatewayError`."""
+        return [
+            *super().headers(),
+            (b"x-ratelimit-limit", b"%d" % self.limit),
+            (b"x-ratelimit-remaining", b"0"),
+            (b"x-ratelimit-reset", b"%d" % self.reset_ms),
+        ]
 
 
 class RoutingError(GatewayError):

@@ -1,18 +1,27 @@
 """Who is calling: the key's check, and what it grants."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from openrouter_gateway.core.account import Key
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.errors import Unauthenticated
+from openrouter_gateway.errors import InferenceOnly, ManagementOnly, Unauthenticated
+
+KEY_PREFIX: Final = "sk-or-v1-"
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """What the caller may do. `key_hash` is the SHA-256 of the key in hex, None where no keys are configured."""
+    """What the caller may do. `key_hash` is the SHA-256 of the key in hex, None where no keys are configured.
+
+    `key` is the store's, None for one of the configuration's, which has no limits.
+    """
 
     key_hash: str | None = None
+    key: Key | None = None
 
 
 _ANYONE = Grant()
@@ -37,6 +46,59 @@ def authorize(credential: str | None, known_hashes: frozenset[str]) -> Grant:
     if key_hash not in known_hashes:
         raise Unauthenticated("Invalid API key: it is not one of this gateway's keys")
     return Grant(key_hash=key_hash)
+
+
+def identify(
+    credential: str | None,
+    *,
+    configured: frozenset[str],
+    stored: Mapping[str, Key],
+    required: bool,
+    now: float,
+) -> Grant:
+    """Return the grant of a presented key: one of the configuration's hashes, or of the store's keys by hash.
+
+    Unless a key is `required`, and with none configured, everyone is let in (loopback only).
+
+    Raises:
+        Unauthenticated: no key, one that is not known, or one that is disabled or has expired.
+    """
+    if not (required or configured):
+        return _ANYONE
+    if not credential:
+        raise Unauthenticated("Missing Authentication header: send `Authorization: Bearer <key>`")
+    key_hash = hash_key(credential)
+    key = stored.get(key_hash)
+    if key is None:
+        if key_hash in configured:
+            return Grant(key_hash=key_hash)
+        raise Unauthenticated("Invalid API key: it is not one of this gateway's keys")
+    if key.disabled:
+        raise Unauthenticated("This API key is disabled")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise Unauthenticated("This API key has expired")
+    return Grant(key_hash=key_hash, key=key)
+
+
+def allow_inference(grant: Grant) -> None:
+    """Raise `InferenceOnly` for a management key (OpenRouter API, authentication, 2026-08-22)."""
+    if grant.key is not None and grant.key.management:
+        raise InferenceOnly("Management keys cannot run inference: use an inference key")
+
+
+def allow_management(grant: Grant) -> None:
+    """Raise `ManagementOnly` for everything but a management key (OpenRouter API, authentication, 2026-08-22)."""
+    if grant.key is None or not grant.key.management:
+        raise ManagementOnly(
+            "Only management keys can perform this operation: "
+            "`openrouter-gateway keys create --management` makes the first one"
+        )
+
+
+def mask_key(key: str) -> str:
+    """Return a form to know a key by that does not give it away, such as `sk-or-v1-0e6...1c96`."""
+    secret = key.removeprefix(KEY_PREFIX)
+    return f"{KEY_PREFIX}{secret[:3]}...{secret[-4:]}"
 
 
 def hide_user(request: ChatRequest, grant: Grant) -> ChatRequest:

@@ -1,0 +1,1 @@
+"""The schema's history: one file per step, made by hand and never changed once released (Alembic)."""

@@ -1,0 +1,151 @@
+"""Shared state: what limits are counted in while requests run. It may be lost; the ledger may not.
+
+Amounts are integers of 10**-18 USD, the ledger's unit, so that nothing is rounded. A budget's scope has two sums:
+what was used, and what running requests have reserved. A request is let in while both together are below the limit, so
+requests that run side by side overspend a limit by no more than the last one's cost. Used sums begin as what the
+ledger says: a scope that the state does not know is `Unknown` and has to be seeded. From then on the cost of every
+request goes to the ledger and to the state alike.
+
+A reservation is returned when its request is settled. What a crashed process had reserved is returned when it has not
+called `beat` for a while; what those requests did cost is found in the ledger when its journal has been replayed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from decimal import Context, Decimal
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from openrouter_gateway.core.account import Rates
+from openrouter_gateway.errors import GatewayError
+
+BEAT_INTERVAL_S: Final = 3.0
+DEAD_AFTER_S: Final = 15.0
+"""A process that has not called `beat` for so long has crashed."""
+
+_DIGITS: Final = 18
+_EXACT: Final = Context(prec=80)
+
+
+def to_units(amount: Decimal) -> int:
+    """Return an amount of USD in units of 10**-18; what is finer is rounded half to even, as in the ledger."""
+    scaled = amount.scaleb(_DIGITS, _EXACT)
+    units = int(scaled)
+    return units if units == scaled else int(scaled.to_integral_value(context=_EXACT))
+
+
+def to_usd(units: int) -> Decimal:
+    """Return units as an amount of USD."""
+    return Decimal(units).scaleb(-_DIGITS, _EXACT)
+
+
+class StateUnavailable(GatewayError):
+    """The server of the shared state does not answer: limits cannot be checked now."""
+
+    status = 503
+    error_type = "server"
+
+
+class Budget(Struct, frozen=True, gc=False):
+    """A scope that a request is charged to, and the most that may be used of it; None: no limit."""
+
+    scope: str
+    limit: int | None
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What a request takes: `estimate` of each budget, one request and `tokens` of the key's minute, one slot.
+
+    `id` is the generation's, `now` unix seconds.
+    """
+
+    id: str
+    key: str
+    budgets: tuple[Budget, ...]
+    rates: Rates
+    estimate: int
+    tokens: int
+    now: float
+
+
+class Exhausted(Struct, frozen=True):
+    """A budget is used up; `used` alone, or only with what running requests have `reserved`."""
+
+    budget: Budget
+    used: int
+    reserved: int
+
+
+class Throttle(Struct, frozen=True):
+    """A rate limit is reached; `free_at` is the unix second at which it is not, None if that is not known."""
+
+    limit: Literal["requests", "tokens", "concurrency"]
+    free_at: float | None
+
+
+class Unknown(Struct, frozen=True):
+    """Scopes that have to be seeded first."""
+
+    scopes: tuple[str, ...]
+
+
+Refusal: TypeAlias = Exhausted | Throttle | Unknown
+
+
+class SharedState(ABC):
+    """Every method raises `StateUnavailable` if its server does not answer.
+
+    `suspends` says whether methods wait for a server; where they do not, an awaited call returns at once.
+    """
+
+    suspends: bool = False
+
+    async def open(self) -> None:  # noqa: B027 - nothing to do for those without a server
+        """Connect; called once, in the event loop.
+
+        Raises:
+            ConfigError: there is no such server.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - as `open`
+        """Disconnect."""
+
+    @abstractmethod
+    async def reserve(self, claim: Claim) -> Refusal | None:
+        """Take all that a claim says, or nothing and say why. Budgets come before rates; once taken, it is taken."""
+
+    @abstractmethod
+    def settle(self, claim: Claim, cost: int, tokens: int) -> Coroutine[Any, Any, tuple[str, ...]]:
+        """Put the actual cost and tokens in place of a claim's reservation. The second time, nothing happens.
+
+        Returns the scopes that are not known any more, to be seeded from a ledger that has this request.
+        """
+
+    @abstractmethod
+    async def seed(self, scope: str, used: int) -> None:
+        """Say what has been used of a scope; one that is known stays as it is."""
+
+    @abstractmethod
+    async def beat(self, now: float) -> int:
+        """Say that this process lives, and return reservations of those that do not; returns how many."""
+
+    @abstractmethod
+    async def orphans(self) -> list[str]:
+        """Return some ids of requests whose process crashed and whose cost is not known yet."""
+
+    @abstractmethod
+    async def adopt(self, orphan: str, cost: int, now: float) -> None:
+        """Charge an orphan's cost to its scopes, and forget it. The second time, nothing happens."""
+
+    @abstractmethod
+    async def forget(self, orphan: str, now: float) -> None:
+        """Give up an orphan that has been one for a week."""
+
+    @abstractmethod
+    async def get_sticky(self, key: str, now: float) -> bytes | None:
+        """Return what `put_sticky` was given, unless its time is over."""
+
+    @abstractmethod
+    async def put_sticky(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
+        """Keep a value for some time."""

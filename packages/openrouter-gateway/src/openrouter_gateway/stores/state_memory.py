@@ -1,0 +1,130 @@
+"""Shared state within one process. No method suspends; a crash loses all of it, reservations among it."""
+
+from collections import OrderedDict
+from typing import Final
+
+from openrouter_gateway.accounting.limits import Minute
+from openrouter_gateway.stores.state import Claim, Exhausted, Refusal, SharedState, Throttle, Unknown
+
+_MAX_STICKY: Final = 100_000
+
+
+class _Sums:
+    """One scope."""
+
+    __slots__ = ("reserved", "used")
+
+    def __init__(self, used: int) -> None:
+        self.used = used
+        self.reserved = 0
+
+
+class _Traffic:
+    """One key."""
+
+    __slots__ = ("minute", "running")
+
+    def __init__(self) -> None:
+        self.minute = Minute()
+        self.running = 0
+
+
+class MemoryState(SharedState):
+    """See `SharedState`. Scopes stay for as long as the process: one per key and period."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Sums] = {}
+        self._traffic: dict[str, _Traffic] = {}
+        self._open: dict[str, int] = {}  # claims by id, with the second that they were counted in
+        self._sticky: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<MemoryState scopes={len(self._sums)} open={len(self._open)} sticky={len(self._sticky)}>"
+
+    async def reserve(self, claim: Claim) -> Refusal | None:
+        """See `SharedState`."""
+        if claim.id in self._open:
+            return None
+        sums = self._sums
+        for budget in claim.budgets:
+            found = sums.get(budget.scope)
+            if found is None:
+                return Unknown(tuple(b.scope for b in claim.budgets if b.scope not in sums))
+            if budget.limit is not None and found.used + found.reserved >= budget.limit:
+                return Exhausted(budget, found.used, found.reserved)
+        traffic = self._traffic.get(claim.key)
+        if traffic is None:
+            traffic = self._traffic[claim.key] = _Traffic()
+        minute, now = traffic.minute, claim.now
+        minute.advance(now)
+        throttle = _check(claim, traffic)
+        if throttle is not None:
+            return throttle
+        for budget in claim.budgets:
+            sums[budget.scope].reserved += claim.estimate
+        traffic.running += 1
+        self._open[claim.id] = minute.add(now, claim.tokens)
+        return None
+
+    async def settle(self, claim: Claim, cost: int, tokens: int) -> tuple[str, ...]:
+        """See `SharedState`."""
+        second = self._open.pop(claim.id, None)
+        if second is None:
+            return ()
+        for budget in claim.budgets:
+            found = self._sums[budget.scope]
+            found.reserved -= claim.estimate
+            found.used += cost
+        traffic = self._traffic[claim.key]
+        traffic.running -= 1
+        if tokens != claim.tokens:
+            traffic.minute.correct(second, tokens - claim.tokens)
+        return ()
+
+    async def seed(self, scope: str, used: int) -> None:
+        """See `SharedState`."""
+        if scope not in self._sums:
+            self._sums[scope] = _Sums(used)
+
+    async def beat(self, now: float) -> int:
+        """There is nobody else."""
+        return 0
+
+    async def orphans(self) -> list[str]:
+        """There are none."""
+        return []
+
+    async def adopt(self, orphan: str, cost: int, now: float) -> None:
+        """There are none."""
+
+    async def forget(self, orphan: str, now: float) -> None:
+        """There are none."""
+
+    async def get_sticky(self, key: str, now: float) -> bytes | None:
+        """See `SharedState`."""
+        found = self._sticky.get(key)
+        if found is None:
+            return None
+        if found[0] <= now:
+            del self._sticky[key]
+            return None
+        return found[1]
+
+    async def put_sticky(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
+        """See `SharedState`. Beyond a hundred thousand, the one that was put first goes."""
+        self._sticky[key] = (now + ttl_s, value)
+        self._sticky.move_to_end(key)
+        if len(self._sticky) > _MAX_STICKY:
+            self._sticky.popitem(last=False)
+
+
+def _check(claim: Claim, traffic: _Traffic) -> Throttle | None:
+    rates, minute = claim.rates, traffic.minute
+    concurrent, requests, tokens = rates.concurrent_requests, rates.requests_per_minute, rates.tokens_per_minute
+    if concurrent is not None and traffic.running >= concurrent:
+        return Throttle("concurrency", None)
+    if requests is not None and minute.requests >= requests:
+        return Throttle("requests", minute.free_at(requests=requests))
+    if tokens is not None and minute.tokens >= tokens:
+        return Throttle("tokens", minute.free_at(tokens=tokens))
+    return None
