@@ -142,9 +142,9 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
 
 
 @asynccontextmanager
-async def pooled(*, connect_s: float = 10, idle_s: float = 10) -> AsyncGenerator[Pool]:
+async def pooled(*, connect_s: float = 10, idle_s: float = 10, keepalive_s: float = 4) -> AsyncGenerator[Pool]:
     """A pool that is closed afterwards and leaves nothing behind."""
-    pool = Pool(Timeouts(connect_s=connect_s, idle_s=idle_s))
+    pool = Pool(Timeouts(connect_s=connect_s, idle_s=idle_s, keepalive_s=keepalive_s))
     try:
         yield pool
     finally:
@@ -620,10 +620,9 @@ async def test_a_server_of_another_kind_is_garbled() -> None:
 
 
 @on_both_loops
-async def test_idle_connections_are_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_are_closed_in_time() -> None:
     """By the pool's timer, whether or not there are further requests."""
-    monkeypatch.setattr("openrouter_gateway.callers.http1.KEEPALIVE_S", 0.2)
-    async with serving(answer(HELLO)) as server, pooled(idle_s=0.4) as pool:
+    async with serving(answer(HELLO)) as server, pooled(idle_s=0.4, keepalive_s=0.2) as pool:
         assert (200, b"hello") == await fetch(pool, server.target())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(server.left.acquire(), 0.15)
@@ -633,10 +632,9 @@ async def test_idle_connections_are_closed_in_time(monkeypatch: pytest.MonkeyPat
 
 
 @on_both_loops
-async def test_a_connection_that_was_idle_for_long_is_closed_instead_of_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_was_idle_for_long_is_closed_instead_of_used() -> None:
     """Also before the timer comes round."""
-    monkeypatch.setattr("openrouter_gateway.callers.http1.KEEPALIVE_S", 0.05)
-    async with serving(answer(HELLO)) as server, pooled() as pool:
+    async with serving(answer(HELLO)) as server, pooled(keepalive_s=0.05) as pool:
         for _ in range(2):
             assert (200, b"hello") == await fetch(pool, server.target())
             await asyncio.sleep(0.06)

@@ -125,6 +125,7 @@ class Connection(asyncio.Protocol):
         "_fields",
         "_heard_at",
         "_keep",
+        "_keepalive_s",
         "_loop",
         "_overhead",
         "_owner",
@@ -146,10 +147,11 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
     _poll: "select.poll"
 
-    def __init__(self, owner: Owner, origin: str, silence_s: float) -> None:
+    def __init__(self, owner: Owner, origin: str, silence_s: float, keepalive_s: float = KEEPALIVE_S) -> None:
         self.origin = origin
         self._owner = owner
         self._silence_s = silence_s
+        self._keepalive_s = keepalive_s
         self._loop = asyncio.get_running_loop()
         self._state: State = "idle"
         self._heard_at = self._loop.time()
@@ -272,13 +274,13 @@ class Connection(asyncio.Protocol):
 
     def is_usable(self, now: float) -> bool:
         """Whether a request can be sent: nothing has come since the last reply, also nothing that is yet to be read."""
-        return self._state == "idle" and now - self._heard_at < KEEPALIVE_S and not self._poll.poll(0)
+        return self._state == "idle" and now - self._heard_at < self._keepalive_s and not self._poll.poll(0)
 
     def check(self, now: float) -> None:
         """Do what is due. To be called from time to time."""
         silence_s = now - self._heard_at
         if self._state == "idle":
-            if silence_s >= KEEPALIVE_S:
+            if silence_s >= self._keepalive_s:
                 self.close()
         elif self._state == "draining":
             if silence_s >= _DRAIN_S:

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from openrouter_gateway.callers.http1 import Connection, Reply
+from openrouter_gateway.callers.http1 import KEEPALIVE_S, Connection, Reply
 from openrouter_gateway.callers.target import Target
 from openrouter_gateway.errors import TimedOut, Unavailable
 
@@ -26,10 +26,14 @@ _ERROR_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
-    """Seconds. `idle_s` is the longest silence of a provider, before its answer and within it."""
+    """Seconds. `idle_s` is the longest silence of a provider, before its answer and within it.
+
+    `keepalive_s` is how long a connection without a request is kept.
+    """
 
     connect_s: float = 10.0
     idle_s: float = 600.0
+    keepalive_s: float = KEEPALIVE_S
 
 
 class Pool:
@@ -96,7 +100,7 @@ class Pool:
     async def _connect(self, target: Target) -> Connection:
         if self._closing:
             raise Unavailable("the gateway is shutting down")
-        connection = Connection(self, target.origin, self._timeouts.idle_s)
+        connection = Connection(self, target.origin, self._timeouts.idle_s, self._timeouts.keepalive_s)
         connect_s = self._timeouts.connect_s
         tls = self._tls_context() if target.tls else None
         try:
