@@ -9,9 +9,10 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed
 from openrouter_gateway.errors import UpstreamError
 from openrouter_gateway.wire.protocols import PROTOCOLS
-from openrouter_gateway.wire.protocols.base import Protocol
+from openrouter_gateway.wire.protocols.base import Address, Protocol
 
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
+_MOST_TARGETS: Final = 4_096  # some are made of what callers send
 
 
 class HTTPCaller:
@@ -23,7 +24,7 @@ class HTTPCaller:
     def __init__(self, pool: Pool, keys: Mapping[str, str]) -> None:
         self._pool = pool
         self._keys = dict(keys)
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, Address], Target] = {}
 
     def __repr__(self) -> str:
         return f"<HTTPCaller keys_for={sorted(self._keys)}>"
@@ -31,12 +32,14 @@ class HTTPCaller:
     def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """See `base.Caller`."""
         provider = endpoint.provider
-        target = self._targets.get(provider.slug)
+        protocol = PROTOCOLS[provider.protocol]
+        address = protocol.chat_address(request, endpoint)
+        target = self._targets.get((provider.slug, address))
         if target is None:
-            protocol = PROTOCOLS[provider.protocol]
-            key = self._keys.get(provider.slug)
-            target = target_of(protocol, provider.base_url, key)
-            self._targets[provider.slug] = target
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            target = target_of(protocol, address, provider.base_url, self._keys.get(provider.slug))
+            self._targets[provider.slug, address] = target
         return self.call_at(target, request, endpoint)
 
     async def call_at(self, target: Target, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
@@ -70,10 +73,10 @@ class HTTPCaller:
                 reply.close()
 
 
-def target_of(protocol: Protocol, base_url: str, key: str | None) -> Target:
-    """Return where a provider's chat requests go."""
-    headers = protocol.auth_headers(key) if key else {}
-    return Target.from_parts(base_url.rstrip("/") + protocol.chat_path, headers, key or "")
+def target_of(protocol: Protocol, address: Address, base_url: str, key: str | None) -> Target:
+    """Return where a provider's requests of one kind go."""
+    headers = dict(address.headers) | (protocol.auth_headers(key) if key else {})
+    return Target.from_parts(base_url.rstrip("/") + address.path, headers, key or "")
 
 
 async def _read_refusal(reply: Reply) -> bytes:

@@ -33,7 +33,7 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
 from openrouter_gateway.errors import ConfigError, Unavailable
 from openrouter_gateway.wire.protocols import PROTOCOLS
-from openrouter_gateway.wire.protocols.base import Protocol
+from openrouter_gateway.wire.protocols.base import Address, Protocol
 
 State: TypeAlias = Literal["starting", "ready", "backing off", "stopped"]
 
@@ -356,18 +356,19 @@ class LocalCaller:
     async def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """See `base.Caller`."""
         async with self._model.slot():
-            address = await self._model.address(self._ready_timeout_s)
-            target = _target(PROTOCOLS[endpoint.provider.protocol], address)
+            child = await self._model.address(self._ready_timeout_s)
+            protocol = PROTOCOLS[endpoint.provider.protocol]
+            target = _target(protocol, child, protocol.chat_address(request, endpoint))
             async with aclosing(self._http.call_at(target, request, endpoint)) as batches:
                 async for events in batches:
                     yield events
 
 
-def _target(protocol: Protocol, address: LocalAddress) -> Target:
+def _target(protocol: Protocol, child: LocalAddress, address: Address) -> Target:
     """Return where requests go, one connection each.
 
     llama.cpp's server closes idle connections after a few seconds without notice, so a kept one fails now and then;
     a new one costs nothing next to a generation.
     """
-    headers = {**protocol.auth_headers(address.api_key), "Connection": "close"}
-    return Target.from_parts(address.base_url + protocol.chat_path, headers)
+    headers = {**dict(address.headers), **protocol.auth_headers(child.api_key), "Connection": "close"}
+    return Target.from_parts(child.base_url + address.path, headers)

@@ -183,10 +183,14 @@ class ChatParams(Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """One request as parsed: the typed view, and every top-level field verbatim."""
+    """One request as parsed: the typed view, and every top-level field verbatim.
+
+    `betas` are features of Anthropic's API by name, asked for in the header `x-anthropic-beta`.
+    """
 
     params: ChatParams
     fields: dict[str, Raw]
+    betas: tuple[str, ...] = ()
 
     @property
     def stream(self) -> bool:

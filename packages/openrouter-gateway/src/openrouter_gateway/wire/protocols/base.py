@@ -1,12 +1,23 @@
 """What a protocol is: the outbound dialect of a provider, as pure functions over bytes and events."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from typing import Protocol as Interface
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
 from openrouter_gateway.errors import UpstreamError
+
+
+class Address(NamedTuple):
+    """Where one kind of request goes: `path`, with its query, is appended to the provider's base URL.
+
+    `headers` are those beside the key's. Values are few, as callers keep what they make of each.
+    """
+
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Decoder(Interface):
@@ -33,8 +44,9 @@ class Decoder(Interface):
 class Protocol(Interface):
     """One outbound dialect."""
 
-    chat_path: str
-    """Appended to the provider's base URL."""
+    def chat_address(self, request: ChatRequest, endpoint: Endpoint) -> Address:
+        """Return where the provider's request goes."""
+        ...
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """Return the headers that carry the provider's key."""

@@ -29,7 +29,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatParams, ChatRequest, FunctionTool, Message, NamedToolChoice, ToolCall
 from openrouter_gateway.errors import Refused, UpstreamError
 from openrouter_gateway.wire.gbnf import ARGUMENT_BOUNDS, Bounds, Grammar, bounded_schema
-from openrouter_gateway.wire.protocols.base import Decoder
+from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.local_calls import CallDecoder, ReplyPlan, Trimmer
 from openrouter_gateway.wire.protocols.openai import OpenAI
 
@@ -91,10 +91,12 @@ _ANSWER_BOUNDS: Final = Bounds(max_length=1_000, max_items=16)
 class Local:
     """The protocol's functions; see `base.Protocol`."""
 
-    chat_path = OpenAI.chat_path
-
     def __init__(self) -> None:
         self._openai = OpenAI()
+
+    def chat_address(self, request: ChatRequest, endpoint: Endpoint) -> Address:
+        """As llama.cpp's server has it."""
+        return self._openai.chat_address(request, endpoint)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """Bearer token."""

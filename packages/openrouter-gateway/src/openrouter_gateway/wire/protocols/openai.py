@@ -14,7 +14,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
-from openrouter_gateway.wire.protocols.base import Decoder
+from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
     drop_nulls,
@@ -51,6 +51,7 @@ GATEWAY_FIELDS: Final = frozenset(
 KEEP_GATEWAY_FIELDS: Final = "openrouter_fields"
 """Quirk: the provider is itself an OpenRouter and understands its fields."""
 
+_CHAT: Final = Address("/chat/completions")
 _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 _TRUE: Final = Raw(b"true")
 
@@ -68,7 +69,9 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 class OpenAI:
     """The protocol's functions; see `base.Protocol`."""
 
-    chat_path = "/chat/completions"
+    def chat_address(self, request: ChatRequest, endpoint: Endpoint) -> Address:
+        """The same for all."""
+        return _CHAT
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """Bearer token."""
