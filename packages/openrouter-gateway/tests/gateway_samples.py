@@ -11,8 +11,9 @@ from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listi
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.base import ReplyHead
 
-HEAD = chat.ReplyHead(id="gen-1771043112-abcdefghij0123456789", created=1771043112, model="a/one", provider="Acme")
+HEAD = ReplyHead(id="gen-1771043112-abcdefghij0123456789", created=1771043112, model="a/one", provider="Acme")
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
 

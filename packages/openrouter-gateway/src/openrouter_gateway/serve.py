@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from openrouter_gateway.accounting.authorize import Grant, authorize, hide_user
@@ -37,20 +38,23 @@ from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.health import Health, verdict_of
 from openrouter_gateway.routing.plan import draft_route, plan_route
 from openrouter_gateway.stores.ledger import Ledger
-from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.base import BodyEncoder, ReplyHead, Skin, StreamEncoder
+from openrouter_gateway.wire.skins.chat import Chat
 
 _GOODBYE_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """What came in: the body, the presented key, and the attribution headers."""
+    """What came in: the dialect, the body, the presented key, and what the headers say."""
 
+    skin: Skin
     body: bytes
     credential: str | None = None
     app_url: str | None = None
     app_title: str | None = None
     session_id: str | None = None
+    betas: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Call of {len(self.body)} bytes>"
@@ -69,7 +73,7 @@ class Client(ABC):
     writes = 0
 
     @abstractmethod
-    async def start_stream(self, generation_id: str) -> None:
+    async def start_stream(self, generation_id: str, content_type: bytes) -> None:
         """Send status 200 and the headers of an event stream."""
 
     @abstractmethod
@@ -100,15 +104,17 @@ class Services(Struct, frozen=True, kw_only=True):
 
 
 async def serve(services: Services, call: Call, client: Client) -> None:
-    """Serve one chat completion. Every failure is answered in OpenRouter's shape; only cancellation passes through."""
+    """Serve one inference call. Every failure is answered in the caller's dialect; only cancellation passes through."""
     created = services.clock()
     generation_id = new_generation_id(int(created), services.dice)
     try:
         grant = authorize(call.credential, services.key_hashes)
-        request = hide_user(chat.parse(call.body), grant)
+        request = hide_user(call.skin.parse(call.body), grant)
     except GatewayError as error:
-        await client.answer(error.status, chat.encode_error_body(error), _error_headers(error, generation_id))
+        await client.answer(error.status, call.skin.encode_error_body(error), _error_headers(error, generation_id))
         return
+    if call.betas:
+        request = msgspec.structs.replace(request, betas=call.betas)
     await _Generation(services, call, client, request, grant, generation_id, created).run()
 
 
@@ -118,7 +124,7 @@ def explain_plan(services: Services, body: bytes) -> dict[str, Any]:
     Raises:
         GatewayError: the body is no request, or its models cannot be resolved.
     """
-    request = chat.parse(body)
+    request = Chat().parse(body)
     facts = _facts_of(services, services.timer())
     return explain(request, draft_route(request, services.catalog, facts), facts)
 
@@ -142,6 +148,8 @@ class _Generation:
     ) -> None:
         self._services = services
         self._call = call
+        self.skin = call.skin
+        self._encoder: StreamEncoder | None = None  # of the running attempt
         self._client = client
         self._request = request
         self._grant = grant
@@ -163,7 +171,7 @@ class _Generation:
         ending: Ending = "cancelled"
         heartbeat = None
         if self._request.stream:
-            heartbeat = _Heartbeat(self._client, self._id, self._services.comment_interval_s)
+            heartbeat = _Heartbeat(self._client, self._call.skin, self._id, self._services.comment_interval_s)
         try:
             try:
                 await self._try_endpoints()
@@ -217,14 +225,14 @@ class _Generation:
         Raises:
             UpstreamError: the endpoint failed, before or (see `given`) within its answer.
         """
-        head = chat.ReplyHead(
-            id=self._id,
-            created=int(self._created),
-            model=endpoint.model_id,
-            provider=endpoint.provider.name,
-        )
         caller = self._services.callers[endpoint.provider.slug]
-        reply = _StreamedReply(self, head) if self._request.stream else _WholeReply(self, head)
+        head = self._head(endpoint)
+        reply: _StreamedReply | _WholeReply
+        if self._request.stream:
+            self._encoder = self.skin.stream_encoder(head, self._request)
+            reply = _StreamedReply(self, self._encoder)
+        else:
+            reply = _WholeReply(self, self.skin.body_encoder(head, self._request))
         async with aclosing(caller.call(self._request, endpoint)) as batches:
             async for events in batches:
                 if self._first_event_at is None:
@@ -247,7 +255,7 @@ class _Generation:
         """Send a part of a streamed answer."""
         self.given = True
         if not self._client.started:
-            await self._client.start_stream(self._id)
+            await self._client.start_stream(self._id, self.skin.stream_type)
         if last:
             self._ended_at = self._services.timer()
         await self._client.write(data, last=last)
@@ -268,17 +276,22 @@ class _Generation:
         if client.started:
             await client.write(self._encode_in_stream(error), last=True)
         else:
-            await client.answer(error.status, chat.encode_error_body(error), _error_headers(error, self._id))
+            body = self.skin.encode_error_body(error, self._id)
+            await client.answer(error.status, body, _error_headers(error, self._id))
 
     def _encode_in_stream(self, error: GatewayError) -> bytes:
-        endpoint = self._endpoint
-        head = chat.ReplyHead(
+        encoder = self._encoder
+        if encoder is None or not self.given:  # what an encoder has said counts once it is sent
+            encoder = self.skin.stream_encoder(self._head(self._endpoint), self._request)
+        return encoder.encode_error(error)
+
+    def _head(self, endpoint: Endpoint | None) -> ReplyHead:
+        return ReplyHead(
             id=self._id,
             created=int(self._created),
             model=endpoint.model_id if endpoint else next(iter(self._request.requested_models), ""),
             provider=endpoint.provider.name if endpoint else "",
         )
-        return chat.StreamEncoder(head).encode_error(error)
 
     async def _say_goodbye(self) -> None:
         """The task is being cancelled. If that is not the caller's doing, the gateway is stopping: say so."""
@@ -350,6 +363,7 @@ class _Generation:
                 app_title=self._call.app_title,
                 user=params.user,
                 session_id=params.session_id or self._call.session_id,
+                api_type=self.skin.api_type,
             )
         )
 
@@ -361,9 +375,9 @@ class _StreamedReply:
     does: until then another endpoint can take over.
     """
 
-    def __init__(self, generation: _Generation, head: chat.ReplyHead) -> None:
+    def __init__(self, generation: _Generation, encoder: StreamEncoder) -> None:
         self._generation = generation
-        self._encoder = chat.StreamEncoder(head)
+        self._encoder = encoder
         self._out = bytearray()
         self._speaks = False
 
@@ -402,9 +416,9 @@ def _says_something(step: Step) -> bool:
 class _WholeReply:
     """Events to one JSON body."""
 
-    def __init__(self, generation: _Generation, head: chat.ReplyHead) -> None:
+    def __init__(self, generation: _Generation, encoder: BodyEncoder) -> None:
         self._generation = generation
-        self._encoder = chat.BodyEncoder(head)
+        self._encoder = encoder
 
     async def take(self, events: list[Event]) -> None:
         """Collect; answer when the reply has ended."""
@@ -424,8 +438,9 @@ class _WholeReply:
 class _Heartbeat:
     """Comments into a stream while nothing arrives: a timer that looks whether anything was sent since it last did."""
 
-    def __init__(self, client: Client, generation_id: str, interval_s: float) -> None:
+    def __init__(self, client: Client, skin: Skin, generation_id: str, interval_s: float) -> None:
         self._client = client
+        self._skin = skin
         self._generation_id = generation_id
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
@@ -446,8 +461,8 @@ class _Heartbeat:
         if client.finished or client.gone:
             return
         if not client.started:
-            await client.start_stream(self._generation_id)
-        await client.write(chat.COMMENT)
+            await client.start_stream(self._generation_id, self._skin.stream_type)
+        await client.write(self._skin.comment)
 
     def stop(self) -> None:
         """No more comments."""

@@ -185,12 +185,14 @@ class ChatParams(Struct, frozen=True, kw_only=True):
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """One request as parsed: the typed view, and every top-level field verbatim.
 
-    `betas` are features of Anthropic's API by name, asked for in the header `x-anthropic-beta`.
+    `betas` are features of Anthropic's API by name, asked for in the header `x-anthropic-beta`. `echo` is what another
+    skin than chat remembers of the caller's own body, to answer in its terms.
     """
 
     params: ChatParams
     fields: dict[str, Raw]
     betas: tuple[str, ...] = ()
+    echo: dict[str, Any] = {}
 
     @property
     def stream(self) -> bool:

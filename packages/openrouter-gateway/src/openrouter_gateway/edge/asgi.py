@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -22,14 +23,17 @@ from openrouter_gateway.edge.exchange import (
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
 from openrouter_gateway.serve import Call, Services, serve
-from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins import SKINS
+from openrouter_gateway.wire.skins.base import Skin
 
 _log = logging.getLogger(__name__)
 
 BASES: Final = ("/api/v1", "/v1")
 """Where the API is served: OpenRouter's base, and the one that OpenAI-style clients expect."""
 
-_INFERENCE: Final = frozenset(base + "/chat/completions" for base in BASES)
+_INFERENCE: Final = {base + path: skin for base in BASES for path, skin in SKINS.items()}
+_CHAT: Final = SKINS["/chat/completions"]
+_BETA: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
 
@@ -57,8 +61,9 @@ class Edge:
         try:
             if path not in _OPEN:
                 self._hosts.check(headers)
-            if path in _INFERENCE:
-                await self._infer(scope, headers, receive, send)
+            skin = _INFERENCE.get(path)
+            if skin is not None:
+                await self._infer(skin, scope, headers, receive, send)
                 return
             if path not in _OPEN:
                 authorize(_credential(headers), self._services().key_hashes)
@@ -67,25 +72,28 @@ class Edge:
             return
         except GatewayError as error:
             allow = [(b"allow", b"POST")] if isinstance(error, MethodNotAllowed) else []
-            await send_json(send, error.status, chat.encode_error_body(error), allow, head=scope["method"] == "HEAD")
+            body = _skin_of(path).encode_error_body(error)
+            await send_json(send, error.status, body, allow, head=scope["method"] == "HEAD")
         except Exception:  # noqa: BLE001 - the last line of defence
             # Whatever the server would do with it, the caller gets our shape and no stack trace.
             _log.exception("%s %s failed inside the gateway", scope["method"], path)
             defect = InternalError("Internal Server Error")
-            await send_json(send, defect.status, chat.encode_error_body(defect))
+            await send_json(send, defect.status, _skin_of(path).encode_error_body(defect))
 
-    async def _infer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _infer(self, skin: Skin, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
         credential = _credential(headers)
         authorize(credential, self._services().key_hashes)  # before a stranger's body takes up memory
         body = await read_body(receive, headers, self._max_body_bytes)
         call = Call(
+            skin=skin,
             body=body,
             credential=credential,
             app_url=_text(headers, b"http-referer", most=1024),
             app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
             session_id=_text(headers, b"x-session-id"),
+            betas=_betas(headers),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()
@@ -110,6 +118,19 @@ def _credential(headers: dict[bytes, bytes]) -> str | None:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
         return key.strip() if scheme.lower() == "bearer" else None
     return _text(headers, b"x-api-key", most=4096)
+
+
+def _skin_of(path: str) -> Skin:
+    """Return whose shape errors have at a path: chat's, where no other is spoken."""
+    return _INFERENCE.get(path, _CHAT)
+
+
+def _betas(headers: dict[bytes, bytes]) -> tuple[str, ...]:
+    """Read `x-anthropic-beta`, or Anthropic's own name for it. What is no name of a feature is left out."""
+    value = _text(headers, b"x-anthropic-beta", most=1024) or _text(headers, b"anthropic-beta", most=1024)
+    if value is None:
+        return ()
+    return tuple(name for part in value.split(",") if _BETA.fullmatch(name := part.strip()))
 
 
 def _text(headers: dict[bytes, bytes], name: bytes, *, most: int = 256) -> str | None:

@@ -6,7 +6,6 @@ from typing import Any, Final, TypeAlias
 
 from openrouter_gateway.errors import BadRequest, PayloadTooLarge
 from openrouter_gateway.serve import Client
-from openrouter_gateway.wire.skins import chat
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -77,7 +76,7 @@ class ASGIClient(Client):
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    async def start_stream(self, generation_id: str) -> None:
+    async def start_stream(self, generation_id: str, content_type: bytes) -> None:
         """See `Client`. `no-cache` and the buffering hint keep proxies in between from holding events back."""
         self.started = True
         self.writes += 1
@@ -86,7 +85,7 @@ class ASGIClient(Client):
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
-                    (b"content-type", chat.STREAM_TYPE),
+                    (b"content-type", content_type),
                     (b"cache-control", b"no-cache"),
                     (b"x-accel-buffering", b"no"),
                     (b"x-generation-id", generation_id.encode()),

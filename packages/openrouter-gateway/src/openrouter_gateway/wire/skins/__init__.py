@@ -1,1 +1,8 @@
-"""The inbound dialects. Adding one: write its file and its route in `edge`."""
+"""The inbound dialects, by the path that they are spoken at. Adding one: write its file and its line in this table."""
+
+from openrouter_gateway.wire.skins.base import Skin
+from openrouter_gateway.wire.skins.chat import Chat
+
+SKINS: dict[str, Skin] = {
+    "/chat/completions": Chat(),
+}

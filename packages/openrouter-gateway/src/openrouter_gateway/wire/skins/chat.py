@@ -7,12 +7,13 @@ rules (`core/events`) and by these encoders.
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.core.events import ChoiceStep, Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, GatewayError, InternalError, UpstreamError
+from openrouter_gateway.wire.skins.base import ReplyHead
 
 COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
 DONE: Final = b"data: [DONE]\n\n"
@@ -52,15 +53,6 @@ def _explain(problem: str) -> str:
     reason, _, path = problem.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     return f"{field}: {reason}" if field else reason
-
-
-class ReplyHead(Struct, frozen=True, kw_only=True):
-    """What every chunk of one reply repeats. `created` is unix seconds, `provider` a display name."""
-
-    id: str
-    created: int
-    model: str
-    provider: str
 
 
 class StreamEncoder:
@@ -251,3 +243,27 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 def encode_error_body(error: GatewayError) -> bytes:
     """The JSON body of an error that comes before any output."""
     return _encode({"error": error_object(error)})
+
+
+class Chat:
+    """The skin; see `base.Skin`."""
+
+    api_type = "completions"
+    stream_type = STREAM_TYPE
+    comment = COMMENT
+
+    def parse(self, body: bytes) -> ChatRequest:
+        """See `parse`."""
+        return parse(body)
+
+    def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> StreamEncoder:
+        """See `base.Skin`."""
+        return StreamEncoder(head)
+
+    def body_encoder(self, head: ReplyHead, request: ChatRequest) -> BodyEncoder:
+        """See `base.Skin`."""
+        return BodyEncoder(head)
+
+    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+        """See `encode_error_body`: the id is in a header."""
+        return encode_error_body(error)
