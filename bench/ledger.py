@@ -18,7 +18,7 @@ from pathlib import Path
 
 from openrouter_gateway.core.generation import AttemptRecord, Generation
 from openrouter_gateway.core.usage import Cost, Usage
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.lines import decode_line, encode_line
 from openrouter_gateway.stores.rows import to_row
 

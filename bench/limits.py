@@ -17,7 +17,7 @@ from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.database import Database
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.wire.skins import chat
 

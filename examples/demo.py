@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -46,7 +47,12 @@ def running_gateway() -> Generator[str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.endswith("_API_KEY") and "OPENROUTER" not in name
     }
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with (
+        tempfile.TemporaryDirectory() as data,  # its records are not for keeping
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment | {"XDG_DATA_HOME": data}
+        ) as process,
+    ):
         try:
             banner = process.stdout.readline().strip() if process.stdout else ""
             if "http://" not in banner:

@@ -1,5 +1,6 @@
 """SIGHUP under load: requests keep what they began with, later ones get what the file says, errors change nothing."""
 
+import os
 import signal
 import threading
 import time
@@ -8,13 +9,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from fakes.gateway import Gateway, chunks_of, provider_config, running_gateway, text_of
+from fakes.gateway import Gateway, chunks_of, provider_config, running_gateway, text_of, with_ledger
 from fakes.provider import FakeProvider
 
 
 def reload(gateway: Gateway, file: Path, config: str) -> None:
     """Write the file and send SIGHUP to the process that the operator knows."""
-    file.write_text(f'{config}\n[ledger]\njournal = "{file.with_name("generations.jsonl")}"\n')
+    file.write_text(with_ledger(config, file.parent))
     gateway.process.send_signal(signal.SIGHUP)
 
 
@@ -97,7 +98,7 @@ def test_a_broken_file_changes_nothing(tmp_path: Path, provider: FakeProvider, w
             (good.replace("base_url", "base_ulr"), "providers.first.base_ulr: unknown key"),
         ):
             reload(gateway, file, broken)
-            wait_for_log(gateway, told, workers)
+            wait_for_log(gateway, told)
             assert f"{file}:" in gateway.log().splitlines()[-1]
             assert 200 == gateway.post("fake/answer").status_code
         reload(gateway, file, good.replace("fake/answer", "fake/renamed"))
@@ -105,3 +106,23 @@ def test_a_broken_file_changes_nothing(tmp_path: Path, provider: FakeProvider, w
         assert [200, 400] == [gateway.post(name).status_code for name in ("fake/renamed", "fake/answer")]
         assert 0 == gateway.log().count("Traceback")
         assert gateway.stop() in (0, -15)
+
+
+def test_a_worker_that_is_replaced_serves_what_the_others_do(tmp_path: Path, provider: FakeProvider) -> None:
+    """While the file is broken, a new worker starts with the configuration that was last found right."""
+    file = tmp_path / "gateway.toml"
+    good = provider_config({"first": provider.base_url}, {"fake/answer": "answer"})
+    with running_gateway(tmp_path, good, arguments=["--workers", "2"]) as gateway:
+        reload(gateway, file, good.replace("fake/answer", "fake/renamed"))
+        wait_for_log(gateway, "The configuration is reloaded", 2)
+        reload(gateway, file, good + "\n[server\n")
+        wait_for_log(gateway, "not valid TOML")
+        killed = gateway.workers()
+        for worker in killed:
+            os.kill(worker, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while len(set(gateway.workers()) - set(killed)) < 2:
+            assert time.monotonic() < deadline, gateway.log()
+            time.sleep(0.05)
+        assert [200, 400] == [gateway.post(name).status_code for name in ("fake/renamed", "fake/answer")]
+        assert 0 == gateway.log().count("Traceback")

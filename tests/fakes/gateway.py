@@ -1,10 +1,12 @@
 """Runs the real `openrouter-gateway` command as a process, the way an operator does."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,25 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
+from sqlalchemy import text
+
+from openrouter_gateway.core.generation import Generation
+from openrouter_gateway.stores.database import Database
+from openrouter_gateway.stores.queries import select_generation
 
 COMMAND = str(Path(sys.executable).with_name("openrouter-gateway"))
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without keys and settings of whoever runs the tests."""
-    return {
+    """The environment without keys, settings and data of whoever runs the tests."""
+    kept = {
         name: value for name, value in os.environ.items() if "API_KEY" not in name and not name.startswith("OPENROUTER")
     }
+    return kept | {"XDG_DATA_HOME": str(Path(tempfile.gettempdir()) / f"openrouter-gateway-tests-{os.getpid()}")}
 
 
 class Gateway:
     """A running gateway."""
 
-    def __init__(self, process: subprocess.Popen[str], root: str, journal: Path, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], root: str, database: Path, log: Path) -> None:
         self.process = process
         self.root = root
         self.base_url = f"{root}/api/v1"
-        self._journal = journal
+        self._database = database
         self._log = log
 
     def post(self, model: str, *, timeout_s: float = 60, **fields: Any) -> httpx2.Response:
@@ -47,10 +56,16 @@ class Gateway:
         """Return the recorded generations once there are `expected` of them, or as many as there are by then."""
         deadline = time.monotonic() + timeout_s
         while True:
-            lines = self._journal.read_text().splitlines() if self._journal.exists() else []
-            if len(lines) >= expected or time.monotonic() > deadline:
-                return [json.loads(line) for line in lines]
+            recorded = stored_generations(self._database)
+            if len(recorded) >= expected or time.monotonic() > deadline:
+                return recorded
             time.sleep(0.02)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of its worker processes, if it was started with several."""
+        pid = self.process.pid
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in children if "multiprocessing.spawn" in Path(f"/proc/{child}/cmdline").read_text()]
 
     def log(self) -> str:
         """Return what the gateway has written to its terminal."""
@@ -60,6 +75,28 @@ class Gateway:
         """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
+
+
+def with_ledger(config: str, directory: Path) -> str:
+    """Return a configuration whose records are kept in a directory."""
+    return f'{config}\n[ledger]\nurl = "sqlite:///{directory}/ledger.db"\njournal = "{directory}/journal"\n'
+
+
+def stored_generations(database: Path) -> list[dict[str, Any]]:
+    """Return what a ledger holds, oldest first."""
+
+    async def read() -> list[Generation]:
+        store = Database(f"sqlite:///{database}")
+        await store.open()
+        try:
+            async with store.transaction() as connection:
+                rows = await connection.execute(text("SELECT id FROM generations ORDER BY created_us, rowid"))
+                found = [await select_generation(connection, row.id) for row in rows]
+        finally:
+            await store.close()
+        return [generation for generation in found if generation is not None]
+
+    return [msgspec.to_builtins(generation) for generation in asyncio.run(read())]
 
 
 def chat_body(model: str, **fields: Any) -> dict[str, Any]:
@@ -84,8 +121,8 @@ def running_gateway(
     directory: Path, config: str = "", *, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> Generator[Gateway]:
     """Start `openrouter-gateway serve` on a free port; stop it if the test has not."""
-    journal, log, file = directory / "generations.jsonl", directory / "gateway.log", directory / "gateway.toml"
-    file.write_text(f'{config}\n[ledger]\njournal = "{journal}"\n')
+    database, log, file = directory / "ledger.db", directory / "gateway.log", directory / "gateway.toml"
+    file.write_text(with_ledger(config, directory))
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -101,7 +138,7 @@ def running_gateway(
             assert "http://" in banner, f"the gateway did not start: {log.read_text()}"
             root = "http://" + banner.strip().partition("http://")[2].removesuffix("/api/v1")
             wait_until_ready(root)
-            yield Gateway(process, root, journal, log)
+            yield Gateway(process, root, database, log)
         finally:
             if process.poll() is None:
                 process.kill()

@@ -21,7 +21,7 @@ from openrouter_gateway.errors import PaymentRequired
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.database import Database
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.state_redis import RedisState
 
 CENT = Decimal("0.01")

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ledger_samples import make_generation
 
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 
 _MEMORY_BYTES = 20_000
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ledger_samples import make_generation
 
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 
 
 async def main(url: str, journal: str, first: int, count: int, *, abrupt: bool) -> None:

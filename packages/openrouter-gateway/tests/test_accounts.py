@@ -22,7 +22,7 @@ from openrouter_gateway.errors import InferenceOnly, PaymentRequired, RateLimite
 from openrouter_gateway.stores.accountant import Accountant, _charged
 from openrouter_gateway.stores.accounts import Accounts, NewKey
 from openrouter_gateway.stores.database import Database
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.state import SharedState, StateUnavailable, to_usd
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.stores.state_redis import RedisState

@@ -20,7 +20,7 @@ from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.stores import writer
 from openrouter_gateway.stores.database import DatabaseUnavailable
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.reports import report_activity, report_generation
 
 HERE = Path(__file__).parent

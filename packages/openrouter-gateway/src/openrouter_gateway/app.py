@@ -24,13 +24,20 @@ from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_
 from openrouter_gateway.config.reload import reload_settings
 from openrouter_gateway.config.settings import LOCAL, LOOPBACK_NAMES, Settings, settings_from_environment
 from openrouter_gateway.core.catalog import Catalog
-from openrouter_gateway.edge.asgi import BASES, Edge
+from openrouter_gateway.edge.accounts import Office, build_account_routes
+from openrouter_gateway.edge.asgi import BASES, Edge, credential_of
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.serve import Services
+from openrouter_gateway.stores.accountant import Accountant
+from openrouter_gateway.stores.accounts import Accounts
+from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.state import SharedState
+from openrouter_gateway.stores.state_memory import MemoryState
+from openrouter_gateway.stores.state_redis import RedisState
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +53,22 @@ class Gateway:
         self._local = _local_model(settings)
         if self._local is not None:
             self._local.check()
-        self._ledger = Ledger(settings.ledger.journal)
+        record = settings.ledger
+        self._ledger = Ledger(record.database_url, record.journal_directory, keep_days=record.keep_days)
+        self._ledger.check()
+        self._office: Office | None = None
         self._services: Services | None = None
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self.edge = Edge(
             services=self.services,
-            routes=build_routes(services=self.services, ready=self.why_not_ready, lifespan=self._lifespan, bases=BASES),
+            routes=build_routes(
+                services=self.services,
+                ready=self.why_not_ready,
+                lifespan=self._lifespan,
+                bases=BASES,
+                more=build_account_routes(self.office, credential_of, BASES),
+            ),
             hosts=HostCheck(_allowed_hosts(settings)),
             max_body_bytes=settings.server.max_body_bytes,
         )
@@ -75,6 +91,11 @@ class Gateway:
         assert self._services is not None  # noqa: S101 - servers send no request before the lifespan has begun
         return self._services
 
+    def office(self) -> Office:
+        """Return what the routes of keys and credits need; there once the server has started up."""
+        assert self._office is not None  # noqa: S101 - as `services`
+        return self._office
+
     def why_not_ready(self) -> str | None:
         """Return why requests would fail now, or None."""
         if self._services is None:
@@ -89,8 +110,24 @@ class Gateway:
         settings = self._settings
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
         http = HTTPCaller(pool, self._keys)
+        database, state = Database(settings.ledger.database_url), _shared_state(settings)
+        accounts = Accounts(database)
+        accountant = Accountant(
+            accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
+        )
         _tune_garbage_collector()
         try:
+            await self._ledger.start()
+            await database.open()
+            await state.open()
+            await accounts.open()
+            await accountant.start()
+            self._office = Office(
+                accounts=accounts,
+                accountant=accountant,
+                ledger=self._ledger,
+                catalog=lambda: self.services().catalog,
+            )
             if self._local is not None:
                 await self._local.start()
             self._services = Services(
@@ -98,7 +135,7 @@ class Gateway:
                 callers=_callers(self._catalog, http, self._local),
                 health=Health(),
                 ledger=self._ledger,
-                key_hashes=self._key_hashes,
+                accountant=accountant,
                 clock=time.time,
                 timer=time.perf_counter,
                 dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
@@ -111,7 +148,11 @@ class Gateway:
             if self._local is not None:
                 await self._local.close()
             await pool.close()
-            self._ledger.flush()
+            await accountant.close()
+            await accounts.close()
+            await state.close()
+            await self._ledger.close()
+            await database.close()
 
     @contextmanager
     def _reload_on_hangup(self, pool: Pool) -> Generator[None]:
@@ -140,8 +181,7 @@ class Gateway:
             try:
                 found = await asyncio.to_thread(reload_settings, self._settings)
             except ConfigError as error:
-                for line in str(error).splitlines():
-                    _log.error("The configuration is not reloaded, the old one goes on: %s", line)
+                log_refused_config(error)
                 return
             self._settings, self._keys, self._catalog = found.settings, found.keys, found.catalog
             self._key_hashes = _key_hashes(found.settings)
@@ -149,8 +189,8 @@ class Gateway:
                 self.services(),
                 catalog=found.catalog,
                 callers=_callers(found.catalog, HTTPCaller(pool, found.keys), self._local),
-                key_hashes=self._key_hashes,
             )
+            self.services().accountant.configured = self._key_hashes
         if found.waiting:
             _log.warning("Changes of these sections take effect at the next start: %s", ", ".join(found.waiting))
         _log.info("The configuration is reloaded. Models: %s", self.summary())
@@ -167,6 +207,12 @@ def configure_logging() -> None:
     """Send warnings, and the gateway's own notices, to standard error: one line each, with time and origin."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("openrouter_gateway").setLevel(logging.INFO)
+
+
+def log_refused_config(error: ConfigError) -> None:
+    """Say why a changed configuration is not taken."""
+    for line in str(error).splitlines():
+        _log.error("The configuration is not reloaded, the old one goes on: %s", line)
 
 
 def create_app() -> Edge:
@@ -191,6 +237,10 @@ def _end_with_parent() -> None:
 
 def _key_hashes(settings: Settings) -> frozenset[str]:
     return frozenset([hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes)
+
+
+def _shared_state(settings: Settings) -> SharedState:
+    return MemoryState() if settings.state.url is None else RedisState(settings.state.url)
 
 
 def _local_model(settings: Settings) -> LocalModel | None:

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Annotated
 
@@ -18,9 +19,18 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from openrouter_gateway.app import Gateway, configure_logging
+from openrouter_gateway.app import Gateway, configure_logging, log_refused_config
+from openrouter_gateway.cli_keys import build_apps, has_keys
 from openrouter_gateway.config.catalog import build_catalog, load_keys
-from openrouter_gateway.config.settings import CONFIG_VARIABLE, Settings, config_path, load_settings, locate
+from openrouter_gateway.config.settings import (
+    CONFIG_VARIABLE,
+    Settings,
+    config_path,
+    load_settings,
+    locate,
+    parse_settings,
+    read_config,
+)
 from openrouter_gateway.config.snapshot import default_location, load_snapshot
 from openrouter_gateway.edge.catalog import decimal_text
 from openrouter_gateway.edge.connection import GatewayProtocol
@@ -34,6 +44,10 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(help="The models, endpoints and prices that are known.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
+for _name, _commands in zip(
+    ("keys", "credits"), build_apps(lambda path: load_settings(path or config_path()).ledger.database_url), strict=True
+):
+    app.add_typer(_commands, name=_name)
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -89,11 +103,12 @@ def serve(
         settings = load_settings(config)
         gateway = Gateway(settings)
         listener = _listen(settings)
+        is_open = not (settings.has_keys or has_keys(settings.ledger.database_url))
     except ConfigError as error:
         _console.print(f"[red]Cannot start:[/] {escape(locate(error, config))}")
         raise typer.Exit(2) from None
-    _announce(settings, gateway, listener)
-    _run(settings, gateway, listener)
+    _announce(settings, gateway, listener, is_open=is_open)
+    _run(settings, gateway, listener, config)
 
 
 @catalog_app.command()
@@ -177,7 +192,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _announce(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
+def _announce(settings: Settings, gateway: Gateway, listener: socket.socket, *, is_open: bool) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     out = Console(highlight=False, soft_wrap=True, markup=False)
@@ -185,23 +200,66 @@ def _announce(settings: Settings, gateway: Gateway, listener: socket.socket) -> 
     out.print(f"Models: {gateway.summary()}")
     for note in gateway.notes():
         out.print(note)
-    if not settings.has_keys:
+    if settings.server.workers > 1 and settings.state.url is None:
+        out.print("Without state.url each of the workers counts the limits of keys for itself.")
+    if is_open:
         out.print("No keys are configured: everyone on this machine may use this gateway.")
     sys.stdout.flush()
 
 
-class _Workers(Multiprocess):
-    """The parent of the worker processes. SIGHUP is passed on to each, so that it reloads.
+class _AcceptedConfig:
+    """The configuration that the workers serve by: a private copy of the file as it was when it was last found right.
 
-    uvicorn would replace them, and cut what outlasts the drain. A worker that is still starting gets the signal once it
-    can be heard, since it may have read the old file; one that has died meanwhile is replaced, and reads the new.
+    So a worker that has to be replaced starts with what the others serve by, whatever the file holds by then.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._directory = TemporaryDirectory(prefix="openrouter-gateway-")
+        self.copy = Path(self._directory.name) / path.name
+
+    def accept(self) -> None:
+        """Take the file as it is now.
+
+        Raises:
+            ConfigError: it is wrong, and the copy stays as it was.
+        """
+        text = read_config(self._path)
+        settings = parse_settings(self._path, text)
+        try:
+            build_catalog(settings, frozenset(load_keys(settings)))
+        except ConfigError as error:
+            raise ConfigError(locate(error, self._path)) from None
+        new = self.copy.with_suffix(".new")
+        new.write_text(text, "utf-8")
+        new.replace(self.copy)
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self._directory.cleanup()
+
+
+class _Workers(Multiprocess):
+    """The parent of the worker processes. SIGHUP is passed on to each, so that it reloads, if the file is right.
+
+    uvicorn would replace them, and cut what outlasts the drain. A worker that is still starting gets the signal once it
+    can be heard, since it may have read the old configuration; one that has died meanwhile is replaced, and reads the
+    new.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], accepted: _AcceptedConfig | None) -> None:
         super().__init__(config, sockets)
+        self._accepted = accepted
         self._unheard: list[Process] = []
 
     def handle_hup(self) -> None:
+        if self._accepted is None:
+            return
+        try:
+            self._accepted.accept()
+        except ConfigError as error:
+            log_refused_config(error)
+            return
         self._unheard = list(self.processes)
 
     def keep_subprocess_alive(self) -> None:
@@ -219,7 +277,22 @@ def _send_hangup(process: Process) -> bool:
     return True
 
 
-def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
+def _run_workers(config: uvicorn.Config, listener: socket.socket, path: Path | None) -> _Workers:
+    accepted = None
+    if path is not None:
+        accepted = _AcceptedConfig(path)
+        accepted.accept()
+        os.environ[CONFIG_VARIABLE] = str(accepted.copy)
+    supervisor = _Workers(config, [listener], accepted)
+    try:
+        supervisor.run()
+    finally:
+        if accepted is not None:
+            accepted.remove()
+    return supervisor
+
+
+def _run(settings: Settings, gateway: Gateway, listener: socket.socket, path: Path | None) -> None:
     server = settings.server
     config = uvicorn.Config(
         gateway.edge if server.workers == 1 else "openrouter_gateway.app:create_app",
@@ -234,8 +307,7 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket) -> None:
         ws="none",
     )
     if server.workers > 1:
-        supervisor = _Workers(config, sockets=[listener])
-        supervisor.run()
+        supervisor = _run_workers(config, listener, path)
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             raise typer.Exit(STARTUP_FAILURE)
         return

@@ -179,6 +179,19 @@ async def _with_store(url: str, work: Callable[[Database, Accounts], Awaitable[_
         await database.close()
 
 
+def has_keys(url: str) -> bool:
+    """Return whether a store has, or ever had, a key.
+
+    Raises:
+        ConfigError: the store cannot be used.
+    """
+
+    async def look(_: Database, accounts: Accounts) -> bool:
+        return accounts.has_keys
+
+    return asyncio.run(_with_store(url, look))
+
+
 async def _list_keys(database: Database, accounts: Accounts) -> list[dict[str, Any]]:
     now = dt.datetime.now(dt.UTC).timestamp()
     rows: list[dict[str, Any]] = []

@@ -21,7 +21,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from openrouter_gateway.accounting.authorize import Grant, authorize, hide_user
+from openrouter_gateway.accounting.authorize import Grant, hide_user
+from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.callers.base import Caller
@@ -36,8 +37,10 @@ from openrouter_gateway.routing.explain import explain
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.health import Health, verdict_of
-from openrouter_gateway.routing.plan import draft_route, plan_route
+from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
+from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.state import Claim
 from openrouter_gateway.wire.skins.base import BodyEncoder, ReplyHead, Skin, StreamEncoder
 from openrouter_gateway.wire.skins.chat import Chat
 
@@ -96,7 +99,7 @@ class Services(Struct, frozen=True, kw_only=True):
     callers: Mapping[str, Caller]
     health: Health
     ledger: Ledger
-    key_hashes: frozenset[str]
+    accountant: Accountant
     clock: Callable[[], float]
     timer: Callable[[], float]
     dice: random.Random
@@ -108,7 +111,7 @@ async def serve(services: Services, call: Call, client: Client) -> None:
     created = services.clock()
     generation_id = new_generation_id(int(created), services.dice)
     try:
-        grant = authorize(call.credential, services.key_hashes)
+        grant = services.accountant.admit(call.credential)
         request = hide_user(call.skin.parse(call.body), grant)
     except GatewayError as error:
         await client.answer(error.status, call.skin.encode_error_body(error), _error_headers(error, generation_id))
@@ -163,6 +166,7 @@ class _Generation:
         self._error: GatewayError | None = None
         self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
         self._ended_at: float | None = None
+        self._claim: Claim | None = None
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
 
@@ -193,7 +197,9 @@ class _Generation:
     async def _try_endpoints(self) -> None:
         services = self._services
         facts = _facts_of(services, self._began)
-        attempts = failover(plan_route(self._request, services.catalog, facts))
+        plan = plan_route(self._request, services.catalog, facts)
+        await self._reserve(plan)
+        attempts = failover(plan)
         endpoint = next(attempts)
         while True:
             began = services.timer()
@@ -218,6 +224,15 @@ class _Generation:
             else:
                 self._note_attempt(endpoint, began, None)
                 return
+
+    async def _reserve(self, plan: RoutePlan) -> None:
+        """Take the estimate from the key's limits. Who has none left is not served, which is no generation."""
+        expected = estimate(self._request, plan.endpoints)
+        try:
+            self._claim = await self._services.accountant.reserve(self._grant, self._id, expected, self._created)
+        except GatewayError:
+            self._recorded = True
+            raise
 
     async def _attempt(self, endpoint: Endpoint) -> None:
         """Bring one endpoint's answer to the client.
@@ -366,6 +381,8 @@ class _Generation:
                 api_type=self.skin.api_type,
             )
         )
+        if self._claim is not None:
+            self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
 
 
 class _StreamedReply:
@@ -472,7 +489,4 @@ class _Heartbeat:
 
 
 def _error_headers(error: GatewayError, generation_id: str) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-generation-id", generation_id.encode())]
-    if error.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % error.retry_after_s))
-    return headers
+    return [(b"x-generation-id", generation_id.encode()), *error.headers()]

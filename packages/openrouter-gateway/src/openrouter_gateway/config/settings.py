@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.toml_lines import find_line
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
@@ -113,6 +114,9 @@ class ServerSettings(_Section):
 class AuthSettings(_Section):
     """Keys that callers must present. Give the keys themselves, or their SHA-256 in hex."""
 
+    required: bool = Field(
+        default=False, description="Keys are required from the start, also while the store has none yet."
+    )
     keys: list[Annotated[Key, Field(min_length=1)]] = Field(default_factory=list[SecretStr])
     key_hashes: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
 
@@ -246,7 +250,35 @@ class CatalogSettings(_Section):
 class LedgerSettings(_Section):
     """The record of generations."""
 
-    journal: Path | None = Field(default=None, description="A file that gets one JSON line per generation.")
+    url: str | None = Field(
+        default=None,
+        description="sqlite:///file or postgresql://...; by default ledger.db in the user's data directory.",
+    )
+    journal: Path | None = Field(
+        default=None,
+        description="A directory on a local disk, which this machine's processes may share; by default in the same.",
+    )
+    keep_days: int | None = Field(
+        default=None, ge=1, description="How long single generations are kept; their daily totals are for ever."
+    )
+
+    @property
+    def database_url(self) -> str:
+        """Where generations, keys and credits are."""
+        return self.url or f"sqlite:///{data_directory() / 'ledger.db'}"
+
+    @property
+    def journal_directory(self) -> Path:
+        """Where generations are safe before they are in the database."""
+        return self.journal or data_directory() / "journal"
+
+
+class StateSettings(_Section):
+    """What limits are counted in while requests run."""
+
+    url: str | None = Field(
+        default=None, description="redis://, rediss:// or unix://: needed when several processes share keys."
+    )
 
 
 class UpstreamSettings(_Section):
@@ -266,6 +298,7 @@ class Settings(BaseSettings):
     embedded: EmbeddedSettings = EmbeddedSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     ledger: LedgerSettings = LedgerSettings()
+    state: StateSettings = StateSettings()
     providers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ProviderSettings] = Field(
         default_factory=dict[str, ProviderSettings]
     )
@@ -291,7 +324,8 @@ class Settings(BaseSettings):
         if not self.is_loopback and not self.has_keys:
             raise ValueError(
                 f"server.host is {self.server.host!r}, which others can reach, and no keys are configured: "
-                "set auth.keys (or auth.key_hashes), or listen on 127.0.0.1"
+                "set auth.required to true (`openrouter-gateway keys create` makes the keys) or auth.keys, "
+                "or listen on 127.0.0.1"
             )
         if self.stand_in and not self.embedded.enabled:
             raise ValueError("stand_in answers with the embedded model, but embedded.enabled is false")
@@ -300,7 +334,7 @@ class Settings(BaseSettings):
     @property
     def has_keys(self) -> bool:
         """Whether callers must present a key."""
-        return bool(self.auth.keys or self.auth.key_hashes)
+        return bool(self.auth.required or self.auth.keys or self.auth.key_hashes)
 
     @property
     def is_loopback(self) -> bool:
@@ -318,14 +352,29 @@ def load_settings(path: Path | None) -> Settings:
     Raises:
         ConfigError: unreadable, not TOML, an unknown key, a wrong value; the message names file, key and reason.
     """
-    text = ""
-    if path is not None:
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return parse_settings(path, "" if path is None else read_config(path))
+
+
+def read_config(path: Path) -> str:
+    """Return a configuration file's text.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def parse_settings(path: Path | None, text: str) -> Settings:
+    """Read the text of a configuration file, and the environment; `path` is for messages.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
     content = _parse(path, text)
     _check_variables()
     try:

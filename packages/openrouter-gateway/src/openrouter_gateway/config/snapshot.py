@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.core.catalog import Endpoint, Model, Price, Provider, Tier
 from openrouter_gateway.errors import ConfigError
 
@@ -81,12 +82,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_location(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where `catalog refresh` writes to, and where a gateway looks, unless told otherwise.
-
-    `$XDG_DATA_HOME/openrouter-gateway/catalog.json`, in `~/.local/share` without that variable.
-    """
-    base = environment.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
-    return Path(base) / "openrouter-gateway" / _NAME
+    """Return where `catalog refresh` writes to, and where a gateway looks, unless told otherwise."""
+    return data_directory(environment) / _NAME
 
 
 def load_snapshot(path: Path | None = None) -> Snapshot:

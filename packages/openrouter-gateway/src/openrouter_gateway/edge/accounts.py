@@ -26,7 +26,7 @@ from openrouter_gateway.edge.catalog import endpoints_object, models_object, par
 from openrouter_gateway.errors import BadRequest, NotFound
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
-from openrouter_gateway.stores.durable import Ledger
+from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.money import round_usd
 from openrouter_gateway.stores.reports import report_activity, report_generation
 

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
 
-from openrouter_gateway.accounting.authorize import authorize
 from openrouter_gateway.edge.exchange import (
     ASGIClient,
     CallerGone,
@@ -66,12 +65,12 @@ class Edge:
                 await self._infer(skin, scope, headers, receive, send)
                 return
             if path not in _OPEN:
-                authorize(_credential(headers), self._services().key_hashes)
+                self._services().accountant.identify(credential_of(headers))
             await self._routes(scope, receive, send)
         except CallerGone:
             return
         except GatewayError as error:
-            allow = [(b"allow", b"POST")] if isinstance(error, MethodNotAllowed) else []
+            allow = [(b"allow", b"POST")] if isinstance(error, MethodNotAllowed) else error.headers()
             body = _skin_of(path).encode_error_body(error)
             await send_json(send, error.status, body, allow, head=scope["method"] == "HEAD")
         except Exception:  # noqa: BLE001 - the last line of defence
@@ -83,8 +82,8 @@ class Edge:
     async def _infer(self, skin: Skin, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
-        credential = _credential(headers)
-        authorize(credential, self._services().key_hashes)  # before a stranger's body takes up memory
+        credential = credential_of(headers)
+        self._services().accountant.admit(credential)  # before a stranger's body takes up memory
         body = await read_body(receive, headers, self._max_body_bytes)
         call = Call(
             skin=skin,
@@ -112,7 +111,8 @@ class Edge:
             self.in_flight -= 1
 
 
-def _credential(headers: dict[bytes, bytes]) -> str | None:
+def credential_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the key that a request presents."""
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
@@ -125,7 +125,7 @@ def _skin_of(path: str) -> Skin:
     return _INFERENCE.get(path, _CHAT)
 
 
-def _betas(headers: dict[bytes, bytes]) -> tuple[str, ...]:
+def _betas(headers: Mapping[bytes, bytes]) -> tuple[str, ...]:
     """Read `x-anthropic-beta`, or Anthropic's own name for it. What is no name of a feature is left out."""
     value = _text(headers, b"x-anthropic-beta", most=1024) or _text(headers, b"anthropic-beta", most=1024)
     if value is None:
@@ -133,6 +133,6 @@ def _betas(headers: dict[bytes, bytes]) -> tuple[str, ...]:
     return tuple(name for part in value.split(",") if _BETA.fullmatch(name := part.strip()))
 
 
-def _text(headers: dict[bytes, bytes], name: bytes, *, most: int = 256) -> str | None:
+def _text(headers: Mapping[bytes, bytes], name: bytes, *, most: int = 256) -> str | None:
     value = headers.get(name)
     return value[:most].decode("latin-1") if value else None

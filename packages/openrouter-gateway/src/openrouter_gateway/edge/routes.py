@@ -1,7 +1,7 @@
 """The table of routes besides inference, and how their failures look. All of it is read from memory."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NoReturn, TypeAlias
 
@@ -45,6 +45,7 @@ def build_routes(
     ready: Callable[[], str | None],
     lifespan: Lifespan,
     bases: tuple[str, ...],
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application of all routes but inference.
 
@@ -89,6 +90,7 @@ def build_routes(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            *more,
             *(Route(base + path, handler) for base in bases for path, handler in table),
             *dry_run,
         ],
@@ -134,4 +136,5 @@ async def _on_defect(request: Request, failure: Exception) -> Response:
 
 
 def _error(error: GatewayError) -> Response:
-    return Response(chat.encode_error_body(error), error.status, media_type="application/json")
+    headers = {name.decode(): value.decode() for name, value in error.headers()}
+    return Response(chat.encode_error_body(error), error.status, headers, media_type="application/json")

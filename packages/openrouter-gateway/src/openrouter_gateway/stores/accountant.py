@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class Record(Protocol):
-    """What is asked of the ledger; `stores.durable.Ledger` answers."""
+    """What is asked of the ledger; `stores.ledger.Ledger` answers."""
 
     async def flush(self) -> None:
         """Return when all that was recorded can be asked for."""

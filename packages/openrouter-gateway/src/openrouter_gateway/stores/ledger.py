@@ -1,89 +1,213 @@
-"""The record of generations. For now a journal: one JSON document per line, appended in batches.
+"""The ledger: one row per generation whatever happened, safe before its caller has the last byte.
 
-`record` only queues; a timer writes what has come together, and the last flush, at shutdown, the rest.
+`record` appends to a journal on local disk (`journal`); a task writes what has come together to the database (`writer`,
+`database`), from where it is asked for (`queries`, `reports`).
 """
 
 import asyncio
+import contextlib
+import datetime as dt
 import logging
+import time
+from collections.abc import Callable, Collection
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from openrouter_gateway.core.generation import Generation
-from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.stores.database import Database, DatabaseUnavailable
+from openrouter_gateway.stores.journal import Journal
+from openrouter_gateway.stores.lines import decode_line, encode_line
+from openrouter_gateway.stores.queries import (
+    DAY_US,
+    Activity,
+    Dimension,
+    retire_oldest_day,
+    select_generation,
+    sum_activity,
+    sum_costs,
+)
+from openrouter_gateway.stores.writer import Writer
 
-_FLUSH_INTERVAL_S: Final = 0.05
-_RETRY_INTERVAL_S: Final = 1.0
-_MAX_UNWRITTEN_BYTES: Final = 64 * 1024 * 1024
+_FIND_TIMEOUT_S: Final = 3.0
+_RETIRE_INTERVAL_S: Final = 3600.0
+_MICRO: Final = 1_000_000
 _log = logging.getLogger(__name__)
 
 
-def _open_for_writing(journal: Path) -> None:
-    try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        journal.touch(mode=0o600)  # it says who asked for what
-        with journal.open("ab"):
-            pass
-    except OSError as error:
-        raise ConfigError(f"ledger.journal: cannot write to {journal}: {error.strerror}") from None
-
-
 class Ledger:
-    """Appends generations to `journal`; without one, counts them only.
+    """The ledger of one process. `url` names a database (`Database`), `journal` a directory that processes may share.
+
+    `keep_days` is how many whole UTC days generations are kept, None for ever; older ones live on in daily totals.
+    `max_backlog_bytes` and `max_memory_bytes`: see `writer`.
 
     Raises:
-        ConfigError: the journal cannot be written.
+        ConfigError: the URL is wrong.
     """
 
-    def __init__(self, journal: Path | None) -> None:
-        self._journal = journal
-        self._unwritten = bytearray()
-        self._timer: asyncio.TimerHandle | None = None
-        self._encode_into = msgspec.json.Encoder().encode_into
+    def __init__(
+        self,
+        url: str,
+        journal: Path,
+        *,
+        keep_days: int | None = None,
+        max_backlog_bytes: int = 1024**3,
+        max_memory_bytes: int = 64 * 1024**2,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = Database(url)
+        self._journal = Journal(journal, decode_line)
+        self._writer = Writer(
+            self._database, self._journal, max_backlog_bytes=max_backlog_bytes, max_memory_bytes=max_memory_bytes
+        )
+        self._keep_days = keep_days
+        self._clock = clock
+        self._retirement: asyncio.Task[None] | None = None
+        self._lost = 0
         self.recorded = 0
-        self.lost = 0
-        if journal is not None:
-            _open_for_writing(journal)
 
     def __repr__(self) -> str:
-        return f"<Ledger journal={self._journal} recorded={self.recorded} unwritten_bytes={len(self._unwritten)}>"
+        return (
+            f"<Ledger {self._database} recorded={self.recorded} waiting={self._writer.waiting} lost={self.lost} "
+            f"torn={self._journal.torn} rejected={self._journal.rejected}>"
+        )
+
+    @property
+    def lost(self) -> int:
+        """How many generations are in neither journal nor database, and will not be."""
+        return self._lost + self._writer.lost + self._journal.lost
+
+    def check(self) -> None:
+        """Try journal and database before anything is served, and bring the schema up to date. Needs no event loop.
+
+        Raises:
+            ConfigError: one of them cannot be used.
+        """
+        self._journal.check()
+        self._database.check()
+
+    async def start(self) -> None:
+        """Begin. Returns when everything that earlier processes have left in the journal is in the database.
+
+        Raises:
+            ConfigError: journal or database cannot be used.
+        """
+        await self._database.open()
+        try:
+            left = self._journal.open()
+        except BaseException:
+            await self._database.close()
+            raise
+        self._writer.start()
+        if left:
+            _log.warning("writing %d generations that an earlier process left in the journal", left)
+            await self._writer.flush()
+        if self._keep_days is not None:
+            self._retirement = asyncio.create_task(self._retire_forever(self._keep_days), name="ledger-retirement")
+
+    async def close(self, timeout_s: float = 10.0) -> None:
+        """Write what waits, if the database takes it in time; leave the rest in the journal."""
+        await self._flush_within(timeout_s)
+        if self._retirement is not None:
+            self._retirement.cancel()
+            await asyncio.gather(self._retirement, return_exceptions=True)
+        await self._writer.stop()
+        if self._writer.waiting:
+            _log.error("%d generations stay in the journal: the next start writes them", self._writer.waiting)
+        self._journal.close()
+        await self._database.close()
 
     def record(self, generation: Generation) -> None:
-        """Queue one generation. Never blocks, never raises."""
+        """Make one generation safe: one write to a file. Never raises; `lost` counts what could not be saved."""
         self.recorded += 1
-        if self._journal is None:
-            return
-        if len(self._unwritten) > _MAX_UNWRITTEN_BYTES:
-            self.lost += 1
-            return
-        self._encode_into(generation, self._unwritten, -1)
-        self._unwritten += b"\n"
-        self._flush_in(_FLUSH_INTERVAL_S)
-
-    def _flush_in(self, delay_s: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._flush_on_time)
-
-    def _flush_on_time(self) -> None:
-        self._timer = None
-        self.flush()
-        if self._unwritten:
-            self._flush_in(_RETRY_INTERVAL_S)
-
-    def flush(self) -> None:
-        """Write what is queued. What cannot be written, be it half a line, stays queued and is tried again."""
-        if self._journal is None:
-            return
         try:
-            with self._journal.open("ab", buffering=0) as file:
-                while self._unwritten:
-                    del self._unwritten[: file.write(self._unwritten)]
-        except OSError as error:
-            _log.error(
-                "cannot write to the journal %s: %s; %d bytes wait, %d generations are lost",
-                self._journal,
-                error.strerror,
-                len(self._unwritten),
-                self.lost,
+            generation, line = encode_line(generation)
+        except Exception:  # noqa: BLE001 - a record must not spoil the answer
+            self._lost += 1
+            _log.exception("generation %s cannot be written down: it is lost", generation.id)
+            return
+        self._writer.take(generation, line)
+
+    def why_not_ready(self) -> str | None:
+        """Return why new requests should be refused now (503), or None."""
+        return self._writer.why_not_ready()
+
+    async def flush(self) -> None:
+        """Return when all that was recorded is in the database; while that is down, for ever not."""
+        await self._writer.flush()
+
+    async def _flush_within(self, timeout_s: float, *, adopt: bool = False) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._writer.flush(adopt=adopt)
+
+    async def find(self, generation_id: str) -> Generation | None:
+        """Return a generation, also one that was recorded a moment ago: in this process, or in one that is gone.
+
+        Raises:
+            DatabaseUnavailable: it cannot be read now.
+        """
+        found = await self._select(generation_id)
+        if found is None:
+            await self._flush_within(_FIND_TIMEOUT_S, adopt=True)
+            found = await self._select(generation_id)
+        return found
+
+    async def _select(self, generation_id: str) -> Generation | None:
+        async with self._database.transaction() as connection:
+            return await select_generation(connection, generation_id)
+
+    async def activity(
+        self,
+        since: dt.date,
+        until: dt.date,
+        *,
+        by: Collection[Dimension] = ("day", "model", "provider", "endpoint"),
+        key_hash: str | None = None,
+    ) -> list[Activity]:
+        """Return sums over the UTC days from `since` up to, not including, `until`, for each group that has any.
+
+        Raises:
+            DatabaseUnavailable: it cannot be read now.
+        """
+        async with self._database.transaction() as connection:
+            return await sum_activity(
+                connection, since_us=_to_us(since), until_us=_to_us(until), by=by, key_hash=key_hash
             )
+
+    async def costs(self, since_s: float = 0.0, *, key_hash: str | None = None) -> dict[str, Decimal]:
+        """Return the exact USD that each key, or one key, has cost since a moment in unix seconds; no key, no entry.
+
+        What waits does not count: `flush` first. Days that are no longer kept count whole.
+
+        Raises:
+            DatabaseUnavailable: it cannot be read now.
+        """
+        async with self._database.transaction() as connection:
+            return await sum_costs(connection, round(since_s * _MICRO), key_hash)
+
+    async def retire(self, keep_days: int) -> int:
+        """Delete the generations of all but the last `keep_days` whole UTC days and today; their totals stay.
+
+        Returns how many were deleted.
+
+        Raises:
+            DatabaseUnavailable: some are left. The totals are right all the time.
+        """
+        before_us = (round(self._clock() * _MICRO) // DAY_US - keep_days) * DAY_US
+        deleted = 0
+        while (count := await retire_oldest_day(self._database, before_us)) is not None:
+            deleted += count
+        return deleted
+
+    async def _retire_forever(self, keep_days: int) -> None:
+        while True:
+            try:
+                await self.retire(keep_days)
+            except DatabaseUnavailable as error:
+                _log.error("cannot delete old generations: %s", error.message)
+            await asyncio.sleep(_RETIRE_INTERVAL_S)
+
+
+def _to_us(day: dt.date) -> int:
+    return (day - dt.date(1970, 1, 1)).days * DAY_US
