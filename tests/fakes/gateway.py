@@ -122,6 +122,7 @@ def running_gateway(
 ) -> Generator[Gateway]:
     """Start `openrouter-gateway serve` on a free port; stop it if the test has not."""
     database, log, file = directory / "ledger.db", directory / "gateway.log", directory / "gateway.toml"
+    directory.mkdir(exist_ok=True)
     file.write_text(with_ledger(config, directory))
     with (
         log.open("w") as output,

@@ -16,6 +16,7 @@ from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, Garbled, InternalError, Unavailable
 from openrouter_gateway.wire.protocols.openai import BodyDecoder, OpenAI, StreamDecoder
 from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.base import Closing
 
 NO_USAGE = Usage()
 FREE = Cost()
@@ -218,7 +219,7 @@ class TestStream:
         usage = Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5, cached_tokens=1, reasoning_tokens=1)
         cost = Cost(prompt=Decimal("0.0000012345678901234567"), completion=Decimal("2E-8"), request=Decimal("0.5"))
 
-        chunk, end = read_sse(chat.StreamEncoder(HEAD).encode_end(usage, cost))
+        chunk, end = read_sse(chat.StreamEncoder(HEAD).encode_end(Closing(usage=usage, cost=cost)))
 
         assert end == "[DONE]"
         assert chunk["choices"] == []
@@ -300,7 +301,7 @@ def encode_body(*steps: Step, usage: Usage = NO_USAGE, cost: Cost = FREE) -> dic
     encoder = chat.BodyEncoder(HEAD)
     for step in steps:
         encoder.add_step(step)
-    return json.loads(encoder.encode_end(usage, cost), parse_float=Decimal)
+    return json.loads(encoder.encode_end(Closing(usage=usage, cost=cost)), parse_float=Decimal)
 
 
 class TestBody:
@@ -446,7 +447,9 @@ def test_a_stream_survives_the_round_trip(reply: tuple[list[Step], Step]) -> Non
     """Our own stream, read by our own decoder, is the same answer: what a gateway behind a gateway sees."""
     steps, whole = reply
     encoder = chat.StreamEncoder(HEAD)
-    data = b"".join(encode_step(encoder, step) for step in steps) + encoder.encode_end(NO_USAGE, FREE)
+    data = b"".join(encode_step(encoder, step) for step in steps) + encoder.encode_end(
+        Closing(usage=NO_USAGE, cost=FREE)
+    )
 
     again = [event for event in StreamDecoder().feed(data) if isinstance(event, Step)]
 

@@ -36,6 +36,7 @@ from openrouter_gateway.wire.protocols.openai import (
     StreamDecoder,
 )
 from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.base import Closing
 from openrouter_gateway.wire.sse import EventStream
 
 REASONS = {None, "stop", "length", "tool_calls", "content_filter", "error"}
@@ -752,7 +753,7 @@ def check_hub_rules(events: list[Event]) -> None:
         for line in encode_step(streaming, event).splitlines():
             assert not line or json.loads(line.removeprefix(b"data: "))
         whole.add_step(event)
-    assert json.loads(whole.encode_end(meter.usage(make_request()), Cost()))
+    assert json.loads(whole.encode_end(Closing(usage=meter.usage(make_request()), cost=Cost())))
 
 
 @given(st.lists(REPLY_LIKE | ANY_JSON, max_size=4))

@@ -30,11 +30,13 @@ from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.routing.health import Health
+from openrouter_gateway.routing.places import Places
 from openrouter_gateway.serve import Services
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.memory import ConversationMemory
 from openrouter_gateway.stores.state import SharedState
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.stores.state_redis import RedisState
@@ -115,6 +117,7 @@ class Gateway:
         accountant = Accountant(
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
+        conversations = ConversationMemory(state)
         _tune_garbage_collector()
         try:
             await self._ledger.start()
@@ -134,12 +137,17 @@ class Gateway:
                 catalog=self._catalog,
                 callers=_callers(self._catalog, http, self._local),
                 health=Health(),
+                places=Places(),
+                conversations=conversations,
+                policy=settings.policy.to_core(),
                 ledger=self._ledger,
                 accountant=accountant,
                 clock=time.time,
                 timer=time.perf_counter,
                 dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
                 comment_interval_s=settings.server.comment_interval_s,
+                attempt_limit_s=settings.upstream.attempt_timeout_s,
+                request_limit_s=settings.upstream.request_timeout_s,
             )
             with self._reload_on_hangup(pool):
                 yield
@@ -150,6 +158,7 @@ class Gateway:
             await pool.close()
             await accountant.close()
             await accounts.close()
+            await conversations.close()
             await state.close()
             await self._ledger.close()
             await database.close()
@@ -189,6 +198,7 @@ class Gateway:
                 self.services(),
                 catalog=found.catalog,
                 callers=_callers(found.catalog, HTTPCaller(pool, found.keys), self._local),
+                policy=found.settings.policy.to_core(),
             )
             self.services().accountant.configured = self._key_hashes
         if found.waiting:

@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from openrouter_gateway.app import Gateway, configure_logging, log_refused_config
+from openrouter_gateway.cli_explain import explain
 from openrouter_gateway.cli_keys import build_apps, has_keys
 from openrouter_gateway.config.catalog import build_catalog, load_keys
 from openrouter_gateway.config.settings import (
@@ -48,6 +49,7 @@ for _name, _commands in zip(
     ("keys", "credits"), build_apps(lambda path: load_settings(path or config_path()).ledger.database_url), strict=True
 ):
     app.add_typer(_commands, name=_name)
+app.command("explain")(explain)
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

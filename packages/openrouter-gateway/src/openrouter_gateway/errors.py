@@ -1,12 +1,13 @@
 """Every failure that the gateway reports, by whose fault it is.
 
 GatewayError
-|- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed
+|- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed,
+|                          DeadlineExceeded
 |- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
 |                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, ConstraintFiltered
 |- UpstreamError           a provider's fault, each with `failover`:
-|  |- Refused, Throttled, Unavailable, TimedOut, Garbled, Cut
+|  |- Refused, Throttled (AtCapacity), Unavailable, TimedOut, Garbled, Cut
 |- ConfigError             the operator's settings; never on the wire
 |- InternalError           our fault; its message is masked on the wire
 
@@ -69,6 +70,13 @@ class MethodNotAllowed(RequestError):
     """The path exists, the method does not."""
 
     status = 405
+
+
+class DeadlineExceeded(RequestError):
+    """The gateway's own limit for a whole request is over."""
+
+    status = 408
+    error_type = "timeout"
 
 
 class AccessError(GatewayError):
@@ -217,6 +225,10 @@ class Throttled(UpstreamError):
 
     status = 429
     error_type = "rate_limit_exceeded"
+
+
+class AtCapacity(Throttled):
+    """The endpoint has as many requests at a time as the configuration allows; the provider was not asked."""
 
 
 class Unavailable(UpstreamError):

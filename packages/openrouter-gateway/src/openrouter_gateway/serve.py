@@ -4,16 +4,16 @@ r"""One generation, from bytes in to bytes out. Read this first: it is the only 
     client <-encoder- events <------------------------------------------ decoder <--------------------'
                        \ meter -> Usage -> price -> Generation -> ledger
 
-Facts are fetched here, decisions are made by the pure functions that this file calls. Nothing of an answer, not even
-its status, is sent before its first event, so that a failing provider costs the caller nothing but time; the one
-exception is a stream that stays silent, which is opened with comments so that no proxy in between gives it up.
+Facts are fetched here, decisions are made by the pure functions that this file calls; `delivery` has the way back to
+the caller. Nothing of an answer, not even its status, is sent before its first event, so that a failing provider costs
+the caller nothing but time; the one exception is a stream that stays silent, which is opened with comments so that no
+proxy in between gives it up. What is known of a generation is recorded before the last byte of its answer is sent.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -26,25 +26,40 @@ from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.callers.base import Caller
-from openrouter_gateway.core.catalog import Catalog, Endpoint
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog, Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
 from openrouter_gateway.core.usage import Cost, Usage
-from openrouter_gateway.errors import GatewayError, InternalError, Unavailable, UpstreamError
+from openrouter_gateway.delivery import Client, Heartbeat, StreamedReply, WholeReply
+from openrouter_gateway.errors import (
+    AccessError,
+    AtCapacity,
+    DeadlineExceeded,
+    Garbled,
+    GatewayError,
+    InternalError,
+    TimedOut,
+    Unavailable,
+    UpstreamError,
+)
 from openrouter_gateway.identifier import new_generation_id
-from openrouter_gateway.routing.explain import explain
+from openrouter_gateway.routing.explain import explain, router_metadata
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.health import Health, verdict_of
+from openrouter_gateway.routing.places import Places
 from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
+from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.memory import ConversationMemory
 from openrouter_gateway.stores.state import Claim
-from openrouter_gateway.wire.skins.base import BodyEncoder, ReplyHead, Skin, StreamEncoder
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead, Skin, StreamEncoder
 from openrouter_gateway.wire.skins.chat import Chat
 
 _GOODBYE_S: Final = 1.0
+_NO_METADATA: Final = frozenset({401, 402, 429, 500})
+"""Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,54 +71,37 @@ class Call(Struct, frozen=True, kw_only=True):
     credential: str | None = None
     app_url: str | None = None
     app_title: str | None = None
+    app_categories: list[str] = []
+    user_agent: str | None = None
     session_id: str | None = None
     betas: tuple[str, ...] = ()
+    wants_metadata: bool = False
 
     def __repr__(self) -> str:
         return f"<Call of {len(self.body)} bytes>"
-
-
-class Client(ABC):
-    """The caller's side of one exchange; `edge` implements it over ASGI.
-
-    `started` once the status is out, `finished` once the last byte is handed over, `gone` once the caller hung up;
-    `writes` counts what has been sent.
-    """
-
-    started = False
-    finished = False
-    gone = False
-    writes = 0
-
-    @abstractmethod
-    async def start_stream(self, generation_id: str, content_type: bytes) -> None:
-        """Send status 200 and the headers of an event stream."""
-
-    @abstractmethod
-    async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send bytes of an event stream."""
-
-    @abstractmethod
-    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        """Send a whole JSON answer."""
 
 
 class Services(Struct, frozen=True, kw_only=True):
     """All that serving needs from outside.
 
     `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
-    that never jump.
+    that never jump. The limits: for the first event of an attempt, and for the whole of a request; None: none.
     """
 
     catalog: Catalog
     callers: Mapping[str, Caller]
     health: Health
+    places: Places
+    conversations: ConversationMemory
+    policy: AccountPolicy
     ledger: Ledger
     accountant: Accountant
     clock: Callable[[], float]
     timer: Callable[[], float]
     dice: random.Random
     comment_interval_s: float
+    attempt_limit_s: float | None = None
+    request_limit_s: float | None = None
 
 
 async def serve(services: Services, call: Call, client: Client) -> None:
@@ -133,7 +131,15 @@ def explain_plan(services: Services, body: bytes) -> dict[str, Any]:
 
 
 def _facts_of(services: Services, now: float) -> Facts:
-    return Facts(now=now, dice=services.dice.random, health=services.health.views)
+    return Facts(
+        now=now,
+        dice=services.dice.random,
+        health=services.health.views,
+        busy=services.places.busy,
+        policy=services.policy,
+        attempt_limit_s=services.attempt_limit_s,
+        request_limit_s=services.request_limit_s,
+    )
 
 
 class _Generation:
@@ -159,50 +165,65 @@ class _Generation:
         self._id = generation_id
         self._created = created
         self._began = services.timer()
+        self._attempt_began = self._began
         self._first_event_at: float | None = None
+        self._plan: RoutePlan | None = None
         self._endpoint: Endpoint | None = None
+        self._conversation: Conversation | None = None
         self.meter = Meter()
         self._attempts: list[AttemptRecord] = []
+        self._tried: list[tuple[Endpoint, int | None]] = []
         self._error: GatewayError | None = None
         self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
-        self._ended_at: float | None = None
         self._claim: Claim | None = None
+        self._concluded = False  # an answer is complete
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
 
     async def run(self) -> None:
         """Try endpoints until one serves; record the generation whatever happens."""
-        ending: Ending = "cancelled"
         heartbeat = None
         if self._request.stream:
-            heartbeat = _Heartbeat(self._client, self._call.skin, self._id, self._services.comment_interval_s)
+            heartbeat = Heartbeat(self._client, self.skin, self._id, self._services.comment_interval_s)
         try:
             try:
-                await self._try_endpoints()
+                await self._try_within_limit()
             except GatewayError as error:
                 await self._fail(error)
             except Exception:  # noqa: BLE001 - the last line of defence
                 _log.exception("generation %s failed inside the gateway", self._id)
                 await self._fail(InternalError("Internal Server Error"))
-            ending = "finished" if self._error is None else "failed"
         except asyncio.CancelledError:
-            self._record(ending)  # first: a caller who does not read may hold up the goodbye
+            self._record("cancelled")  # first: a caller who does not read may hold up the goodbye
             await self._say_goodbye()
             raise
         finally:
             if heartbeat is not None:
                 heartbeat.stop()
-            self._record(ending)
+            self._record("cancelled")
+
+    async def _try_within_limit(self) -> None:
+        limit_s = self._services.request_limit_s
+        if limit_s is None:
+            await self._try_endpoints()
+            return
+        deadline = asyncio.timeout(limit_s)
+        try:
+            async with deadline:
+                await self._try_endpoints()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(f"The request was not answered within {limit_s:g} s") from None
 
     async def _try_endpoints(self) -> None:
         services = self._services
-        facts = _facts_of(services, self._began)
-        plan = plan_route(self._request, services.catalog, facts)
+        plan = self._plan = await self._make_plan()
         await self._reserve(plan)
         attempts = failover(plan)
         endpoint = next(attempts)
         while True:
-            began = services.timer()
+            began = self._attempt_began = services.timer()
             self._endpoint = endpoint
             self._first_event_at = None
             self.meter = Meter()
@@ -210,11 +231,12 @@ class _Generation:
             try:
                 await self._attempt(endpoint)
             except asyncio.CancelledError:
-                services.health.record(endpoint.key, services.timer(), "abandoned")
+                if not self._concluded:
+                    services.health.record(endpoint.key, services.timer(), "abandoned")
                 raise
             except UpstreamError as error:
                 error.provider = error.provider or endpoint.provider.name
-                self._note_attempt(endpoint, began, error)
+                self._note_attempt(endpoint, error)
                 if self.given:
                     raise
                 try:
@@ -222,11 +244,25 @@ class _Generation:
                 except StopIteration as stop:
                     raise stop.value from error
             else:
-                self._note_attempt(endpoint, began, None)
                 return
+
+    async def _make_plan(self) -> RoutePlan:
+        services, request = self._services, self._request
+        facts = _facts_of(services, self._began)
+        conversation = conversation_of(
+            request, services.catalog, account=self._grant.key_hash or "", session_id=self._call.session_id
+        )
+        if conversation is not None:
+            self._conversation = conversation
+            remembered = await services.conversations.get(conversation.key, self._created)
+            if remembered is not None:
+                facts = msgspec.structs.replace(facts, remembered=remembered)
+        return plan_route(request, services.catalog, facts)
 
     async def _reserve(self, plan: RoutePlan) -> None:
         """Take the estimate from the key's limits. Who has none left is not served, which is no generation."""
+        if self._grant.key is None:
+            return
         expected = estimate(self._request, plan.endpoints)
         try:
             self._claim = await self._services.accountant.reserve(self._grant, self._id, expected, self._created)
@@ -240,65 +276,119 @@ class _Generation:
         Raises:
             UpstreamError: the endpoint failed, before or (see `given`) within its answer.
         """
-        caller = self._services.callers[endpoint.provider.slug]
+        places = self._services.places
+        if not places.take(endpoint):
+            raise AtCapacity(f"{endpoint.tag} has as many requests at a time as it may")
+        try:
+            await self._attempt_within_limit(endpoint)
+        finally:
+            places.give_back(endpoint)
+        if not self._concluded:
+            raise Garbled("the provider's answer has no end")
+
+    async def _attempt_within_limit(self, endpoint: Endpoint) -> None:
+        limit_s = self._services.attempt_limit_s
+        if limit_s is None:
+            await self._call_endpoint(endpoint, None)
+            return
+        deadline = asyncio.timeout(limit_s)
+        try:
+            async with deadline:
+                await self._call_endpoint(endpoint, deadline)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TimedOut(f"the provider did not begin to answer within {limit_s:g} s") from None
+
+    async def _call_endpoint(self, endpoint: Endpoint, deadline: asyncio.Timeout | None) -> None:
         head = self._head(endpoint)
-        reply: _StreamedReply | _WholeReply
+        caller = self._services.callers[endpoint.provider.slug]
+        reply: StreamedReply | WholeReply
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
-            reply = _StreamedReply(self, self._encoder)
+            reply = StreamedReply(self, self._encoder)
         else:
-            reply = _WholeReply(self, self.skin.body_encoder(head, self._request))
+            reply = WholeReply(self, self.skin.body_encoder(head, self._request))
         async with aclosing(caller.call(self._request, endpoint)) as batches:
             async for events in batches:
                 if self._first_event_at is None:
                     self._first_event_at = self._services.timer()
+                    if deadline is not None:
+                        deadline.reschedule(None)
                 await reply.take(events)
 
-    def usage_and_cost(self) -> tuple[Usage, Cost]:
+    def _usage_and_cost(self) -> tuple[Usage, Cost]:
         """What the answer so far has used and costs; final once asked for at its end."""
         if self._bill is None:
-            self._bill = self._compute_bill()
+            usage = self.meter.usage(self._request)
+            endpoint = self._endpoint
+            self._bill = (usage, Cost() if endpoint is None else price_usage(usage, endpoint.price))
         return self._bill
 
-    def _compute_bill(self) -> tuple[Usage, Cost]:
-        usage = self.meter.usage(self._request)
-        if self._endpoint is None:
-            return usage, Cost()
-        return usage, price_usage(usage, self._endpoint.price)
+    def closing(self) -> Closing:
+        """See `delivery.Generating`."""
+        usage, cost = self._usage_and_cost()
+        metadata = None
+        if self._call.wants_metadata and self._plan is not None and self._endpoint is not None:
+            tried = [*self._tried, (self._endpoint, 200)]
+            metadata = router_metadata(self._plan, tried, self._endpoint)
+        return Closing(usage=usage, cost=cost, metadata=metadata)
 
     async def give(self, data: bytes, *, last: bool) -> None:
-        """Send a part of a streamed answer."""
+        """See `delivery.Generating`."""
         self.given = True
         if not self._client.started:
             await self._client.start_stream(self._id, self.skin.stream_type)
         if last:
-            self._ended_at = self._services.timer()
+            self._conclude()
         await self._client.write(data, last=last)
 
     async def give_whole(self, body: bytes) -> None:
-        """Send a whole answer."""
+        """See `delivery.Generating`."""
         self.given = True
-        self._ended_at = self._services.timer()
+        self._conclude()
         await self._client.answer(200, body, [(b"x-generation-id", self._id.encode())])
+
+    def _conclude(self) -> None:
+        """The answer is complete. It is recorded before the caller has its end, which a crash then cannot undo."""
+        endpoint = self._endpoint
+        assert endpoint is not None  # noqa: S101 - somebody has answered
+        self._concluded = True
+        self._note_attempt(endpoint, None)
+        if self._conversation is not None:
+            usage, _ = self._usage_and_cost()
+            found = remember(self._conversation, endpoint, usage)
+            if found is not None:
+                self._services.conversations.put(self._conversation.key, found, self._created)
+        self._record("finished")
 
     async def _fail(self, error: GatewayError) -> None:
         """Tell the caller, with a status if none is out yet, within the stream otherwise."""
         if self._error is None:
             self._error = error
+        self._record("failed")
         client = self._client
         if client.finished or client.gone:
             return
+        metadata = self._metadata_of_failure(error)
         if client.started:
-            await client.write(self._encode_in_stream(error), last=True)
+            await client.write(self._encode_in_stream(error, metadata), last=True)
         else:
-            body = self.skin.encode_error_body(error, self._id)
+            body = self.skin.encode_error_body(error, self._id, metadata)
             await client.answer(error.status, body, _error_headers(error, self._id))
 
-    def _encode_in_stream(self, error: GatewayError) -> bytes:
+    def _metadata_of_failure(self, error: GatewayError) -> dict[str, Any] | None:
+        if not self._call.wants_metadata or self._plan is None:
+            return None
+        if isinstance(error, AccessError) or error.status in _NO_METADATA:
+            return None
+        return router_metadata(self._plan, self._tried, None)
+
+    def _encode_in_stream(self, error: GatewayError, metadata: dict[str, Any] | None) -> bytes:
         encoder = self._encoder
         if encoder is None or not self.given:  # what an encoder has said counts once it is sent
             encoder = self.skin.stream_encoder(self._head(self._endpoint), self._request)
-        return encoder.encode_error(error)
+        return encoder.encode_error(error, metadata)
 
     def _head(self, endpoint: Endpoint | None) -> ReplyHead:
         return ReplyHead(
@@ -316,45 +406,51 @@ class _Generation:
             async with asyncio.timeout(_GOODBYE_S):
                 await self._fail(Unavailable("The gateway is shutting down; please send the request again"))
 
-    def _note_attempt(self, endpoint: Endpoint, began: float, error: UpstreamError | None) -> None:
+    def _note_attempt(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
         if error is not None:
             # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
             _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
         now = self._services.timer()
-        self._tell_health(endpoint, began, now, error)
+        self._tell_health(endpoint, now, error)
+        status = 200 if error is None else error.provider_status
+        self._tried.append((endpoint, status if error is None else status or error.status))
         self._attempts.append(
             AttemptRecord(
                 provider=endpoint.provider.slug,
                 tag=endpoint.tag,
                 outcome="served" if error is None else type(error).__name__,
-                status=200 if error is None else error.provider_status,
-                duration_s=now - began,
+                status=status,
+                duration_s=now - self._attempt_began,
                 model=endpoint.model_id,
             )
         )
 
-    def _tell_health(self, endpoint: Endpoint, began: float, now: float, error: UpstreamError | None) -> None:
+    def _tell_health(self, endpoint: Endpoint, now: float, error: UpstreamError | None) -> None:
+        began = self._attempt_began
         verdict = verdict_of(error)
         if verdict == "served" and self.meter.finish_reason == "error":
             verdict = "failed"
+        served = verdict == "served"
         reported, first = self.meter.reported, self._first_event_at
-        measured = verdict == "served" and reported is not None and reported.completion_tokens and now > began
+        measured = served and reported is not None and reported.completion_tokens and now > began
         self._services.health.record(
             endpoint.key,
             now,
             verdict,
-            latency_s=first - began if first is not None and verdict == "served" else None,
+            latency_s=first - began if first is not None and served else None,
             tokens_per_s=reported.completion_tokens / (now - began) if measured and reported is not None else None,
             retry_after_s=None if error is None else error.retry_after_s,
+            tools_ok=self.meter.calls_are_right(self._request.params.tools) if served else None,
         )
 
     def _record(self, ending: Ending) -> None:
         if self._recorded:
             return
         self._recorded = True
-        ended_at = self._ended_at or self._services.timer()
-        endpoint, error, meter, params = self._endpoint, self._error, self.meter, self._request.params
-        usage, cost = self.usage_and_cost()
+        now = self._services.timer()
+        endpoint, error, meter, call = self._endpoint, self._error, self.meter, self._call
+        params = self._request.params
+        usage, cost = self._usage_and_cost()
         self._services.ledger.record(
             Generation(
                 id=self._id,
@@ -363,6 +459,11 @@ class _Generation:
                 requested_models=self._request.requested_models,
                 model=endpoint.model_id if endpoint else None,
                 provider=endpoint.provider.slug if endpoint else None,
+                provider_name=endpoint.provider.name if endpoint else None,
+                endpoint=endpoint.tag if endpoint else None,
+                upstream_id=meter.upstream_id or None,
+                service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
+                catalog_version=self._services.catalog.version,
                 streamed=self._request.stream,
                 usage=usage,
                 cost=cost,
@@ -372,120 +473,20 @@ class _Generation:
                 status=error.status if error else 200,
                 attempts=self._attempts,
                 latency_s=None if self._first_event_at is None else self._first_event_at - self._began,
-                duration_s=ended_at - self._began,
+                duration_s=now - self._began,
                 key_hash=self._grant.key_hash,
-                app_url=self._call.app_url,
-                app_title=self._call.app_title,
+                app_url=call.app_url,
+                app_title=call.app_title,
+                app_categories=call.app_categories,
+                user_agent=call.user_agent,
                 user=params.user,
-                session_id=params.session_id or self._call.session_id,
+                session_id=params.session_id or call.session_id,
+                trace=params.trace,
                 api_type=self.skin.api_type,
             )
         )
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
-
-
-class _StreamedReply:
-    """Events to server-sent events: what one read of the provider brought is one write to the client.
-
-    Chunks that say nothing yet, such as the one with the role that many providers open with, wait for the first that
-    does: until then another endpoint can take over.
-    """
-
-    def __init__(self, generation: _Generation, encoder: StreamEncoder) -> None:
-        self._generation = generation
-        self._encoder = encoder
-        self._out = bytearray()
-        self._speaks = False
-
-    async def take(self, events: list[Event]) -> None:
-        """Pass events on. A failure after output goes out behind what came before it; one before output does not."""
-        generation, out = self._generation, self._out
-        ended = False
-        failure: UpstreamError | None = None
-        for event in events:
-            if type(event) is Step:
-                generation.meter.watch(event)
-                if not self._speaks:
-                    self._speaks = _says_something(event)
-                self._encoder.encode_step(event, out)
-            elif type(event) is UsageReported:
-                generation.meter.reported = event.usage
-            elif type(event) is Failed:
-                failure = event.error
-            else:
-                out += self._encoder.encode_end(*generation.usage_and_cost())
-                ended = True
-        if out and ((self._speaks and failure is None) or ended or generation.given):
-            await generation.give(bytes(out), last=ended)
-            out.clear()
-        if failure is not None:
-            raise failure
-
-
-def _says_something(step: Step) -> bool:
-    return any(
-        choice["finish_reason"] is not None or any(value for key, value in choice["delta"].items() if key != "role")
-        for choice in step.choices
-    )
-
-
-class _WholeReply:
-    """Events to one JSON body."""
-
-    def __init__(self, generation: _Generation, encoder: BodyEncoder) -> None:
-        self._generation = generation
-        self._encoder = encoder
-
-    async def take(self, events: list[Event]) -> None:
-        """Collect; answer when the reply has ended."""
-        generation = self._generation
-        for event in events:
-            if type(event) is Step:
-                generation.meter.watch(event)
-                self._encoder.add_step(event)
-            elif type(event) is UsageReported:
-                generation.meter.reported = event.usage
-            elif type(event) is Failed:
-                raise event.error
-            elif type(event) is Ended:
-                await generation.give_whole(self._encoder.encode_end(*generation.usage_and_cost()))
-
-
-class _Heartbeat:
-    """Comments into a stream while nothing arrives: a timer that looks whether anything was sent since it last did."""
-
-    def __init__(self, client: Client, skin: Skin, generation_id: str, interval_s: float) -> None:
-        self._client = client
-        self._skin = skin
-        self._generation_id = generation_id
-        self._interval_s = interval_s
-        self._loop = asyncio.get_running_loop()
-        self._handle = self._loop.call_later(interval_s, self._beat)
-        self._writes_seen = 0
-        self._sending: asyncio.Task[None] | None = None
-
-    def _beat(self) -> None:
-        writes = self._client.writes
-        if writes == self._writes_seen and (self._sending is None or self._sending.done()):
-            self._sending = self._loop.create_task(self._comment())
-            writes += 1
-        self._writes_seen = writes
-        self._handle = self._loop.call_later(self._interval_s, self._beat)
-
-    async def _comment(self) -> None:
-        client = self._client
-        if client.finished or client.gone:
-            return
-        if not client.started:
-            await client.start_stream(self._generation_id, self._skin.stream_type)
-        await client.write(self._skin.comment)
-
-    def stop(self) -> None:
-        """No more comments."""
-        self._handle.cancel()
-        if self._sending is not None:
-            self._sending.cancel()
 
 
 def _error_headers(error: GatewayError, generation_id: str) -> list[tuple[bytes, bytes]]:

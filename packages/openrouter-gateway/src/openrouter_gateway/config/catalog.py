@@ -1,5 +1,6 @@
 """The catalogue: what is known of providers, models and prices, where there is a key, and what the settings change."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -218,7 +219,18 @@ class _Building:
             providers=tuple(providers.values()),
             default_model=embedded.model_id if embedded.enabled and embedded.model_id in listings else None,
             aliases=self._aliases(listings),
+            version=self._version(listings),
         )
+
+    def _version(self, listings: Mapping[str, Listing]) -> str:
+        """Return the day of the known prices, and a digest of all that are used."""
+        prices = [
+            (model_id, endpoint.tag, endpoint.price)
+            for model_id, listing in listings.items()
+            for endpoint in listing.endpoints
+        ]
+        digest = hashlib.blake2b(msgspec.msgpack.encode(prices), digest_size=4).hexdigest()
+        return f"{self._snapshot.date if self._snapshot else 'local'}-{digest}"
 
     def _aliases(self, listings: Mapping[str, Listing]) -> dict[str, str]:
         """Return the known aliases that have a model here, and the configured ones."""
@@ -286,7 +298,7 @@ def _configured_endpoint(provider: Provider, model: ModelSettings, known: Endpoi
     )
     changes = _given(
         model, "upstream_id", "tier", "context_length", "max_prompt_tokens", "max_completion_tokens", "quantization",
-        "moderated", "implicit_caching",
+        "moderated", "implicit_caching", "max_concurrent",
     )  # fmt: skip
     for name in ("supported_parameters", "input_modalities"):
         if (values := getattr(model, name)) is not None:

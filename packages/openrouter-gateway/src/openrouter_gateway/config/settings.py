@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.toml_lines import find_line
+from openrouter_gateway.core.catalog import AccountPolicy
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
 
@@ -178,6 +179,7 @@ class ModelSettings(_Section):
     supported_parameters: list[str] | None = None
     moderated: bool | None = None
     implicit_caching: bool | None = None
+    max_concurrent: Count | None = Field(default=None, description="Requests at a time, of each worker.")
     pricing: PricingSettings | None = Field(
         default=None, description="Without, the price is not known: nothing is charged, and `max_price` excludes it."
     )
@@ -286,6 +288,31 @@ class UpstreamSettings(_Section):
 
     connect_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=600.0, gt=0, description="Longest silence, before and within an answer.")
+    attempt_timeout_s: float | None = Field(
+        default=None, gt=0, description="Until an endpoint begins to answer; then the next one is tried."
+    )
+    request_timeout_s: float | None = Field(
+        default=None, gt=0, description="For a request with all its attempts; then it ends with 408."
+    )
+
+
+class PolicySettings(_Section):
+    """What this gateway may use, whatever a request says. Providers are named as in a request's `only`."""
+
+    allowed_providers: list[str] | None = Field(default=None, description="None: all.")
+    ignored_providers: list[str] = Field(default_factory=list[str])
+    zdr: bool = Field(default=False, description="Only endpoints that keep nothing.")
+    deny_training: bool = Field(default=False, description="Only endpoints that do not train on prompts.")
+
+    def to_core(self) -> AccountPolicy:
+        """Return it as planning takes it."""
+        allowed = self.allowed_providers
+        return AccountPolicy(
+            allowed_providers=None if allowed is None else tuple(allowed),
+            ignored_providers=tuple(self.ignored_providers),
+            zdr=self.zdr,
+            deny_training=self.deny_training,
+        )
 
 
 class Settings(BaseSettings):
@@ -297,6 +324,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
     state: StateSettings = StateSettings()
     providers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ProviderSettings] = Field(

@@ -106,7 +106,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     `model_id` is the model that answers, which is what replies and prices go by. It differs from the id it is listed
     under when something stands in for the model that was asked for. `tag` is the provider's slug, or that with the
     variant, region or service tier behind a slash. A service tier is known by `tier`, or by a tag that ends in its
-    name. None for `price`, `supported_parameters` and `input_modalities`: not known.
+    name. None for `price`, `supported_parameters` and `input_modalities`: not known. `max_concurrent`: how
+    many requests each process may have there at a time.
     """
 
     model_id: str
@@ -123,6 +124,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     tier: Tier | None = None
     moderated: bool = False
     implicit_caching: bool = False
+    max_concurrent: int | None = None
 
     @cached_property
     def key(self) -> str:
@@ -164,13 +166,15 @@ class Listing(Struct, frozen=True, kw_only=True, dict=True):
 class Catalog(Struct, frozen=True, kw_only=True, dict=True):
     """Everything that this gateway offers, by model id; `providers` are those that have an endpoint here.
 
-    `aliases` maps further ids, such as `~author/family-latest`, to model ids.
+    `aliases` maps further ids, such as `~author/family-latest`, to model ids. `version` tells prices apart: the ledger
+    says by which a cost was computed.
     """
 
     listings: dict[str, Listing]
     providers: tuple[Provider, ...]
     default_model: str | None = None
     aliases: dict[str, str] = {}
+    version: str = ""
 
     @cached_property
     def derived(self) -> dict[str, Any]:

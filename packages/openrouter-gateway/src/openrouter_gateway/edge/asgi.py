@@ -33,6 +33,7 @@ BASES: Final = ("/api/v1", "/v1")
 _INFERENCE: Final = {base + path: skin for base in BASES for path, skin in SKINS.items()}
 _CHAT: Final = SKINS["/chat/completions"]
 _BETA: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CATEGORY: Final = re.compile("[a-z0-9][a-z0-9-]{0,29}")
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
 
@@ -93,6 +94,9 @@ class Edge:
             app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
             session_id=_text(headers, b"x-session-id"),
             betas=_betas(headers),
+            app_categories=_categories(headers),
+            user_agent=_text(headers, b"user-agent"),
+            wants_metadata=_wants_metadata(headers),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()
@@ -118,6 +122,20 @@ def credential_of(headers: Mapping[bytes, bytes]) -> str | None:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
         return key.strip() if scheme.lower() == "bearer" else None
     return _text(headers, b"x-api-key", most=4096)
+
+
+def _categories(headers: Mapping[bytes, bytes]) -> list[str]:
+    """Return at most two; what is no name of a category is dropped (OpenRouter API, headers, 2026-08-22)."""
+    value = _text(headers, b"x-openrouter-categories")
+    if value is None:
+        return []
+    return [name for part in value.split(",") if _CATEGORY.fullmatch(name := part.strip())][:2]
+
+
+def _wants_metadata(headers: Mapping[bytes, bytes]) -> bool:
+    """Read `X-OpenRouter-Metadata`, or its older name."""
+    value = headers.get(b"x-openrouter-metadata") or headers.get(b"x-openrouter-experimental-metadata")
+    return value is not None and value.strip().lower() == b"enabled"
 
 
 def _skin_of(path: str) -> Skin:

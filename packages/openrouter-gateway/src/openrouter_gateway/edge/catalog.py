@@ -1,13 +1,14 @@
 """The catalogue as its routes show it (OpenRouter API, models, 2026-08-22). Prices are decimal strings in USD."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Model, Price
+from openrouter_gateway.core.health import HealthReport
 from openrouter_gateway.errors import BadRequest, ModelNotFound, RoutingError
 from openrouter_gateway.routing.resolve import resolve
 
@@ -26,6 +27,12 @@ _PRICES: Final = {
     "cache_write_1h": "input_cache_write_1h",
 }
 """The optional prices: our bucket, and its key in answers."""
+
+
+HealthOf: TypeAlias = Callable[[str], HealthReport]
+"""How the endpoint with a key has been doing."""
+
+_NO_REPORT: Final = HealthReport()
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -103,8 +110,8 @@ def named_model_object(catalog: Catalog, name: str) -> dict[str, Any] | None:
     return None if found is None else _listed_row(catalog, found[0], found[1])
 
 
-def endpoints_object(listing: Listing) -> dict[str, Any]:
-    """`GET /models/{author}/{slug}/endpoints`."""
+def endpoints_object(listing: Listing, report: HealthOf = lambda _: _NO_REPORT) -> dict[str, Any]:
+    """`GET /models/{author}/{slug}/endpoints`; `report` says how an endpoint has been doing."""
     model = listing.model
     return {
         "id": model.id,
@@ -112,7 +119,7 @@ def endpoints_object(listing: Listing) -> dict[str, Any]:
         "created": model.created,
         "description": model.description,
         "architecture": _architecture(model),
-        "endpoints": [_endpoint_row(endpoint, model) for endpoint in listing.endpoints],
+        "endpoints": [_endpoint_row(endpoint, model, report(endpoint.key)) for endpoint in listing.endpoints],
     }
 
 
@@ -218,7 +225,7 @@ def _pricing(price: Price | None) -> dict[str, str]:
     return {key: decimal_text(value) for key, value in row.items()}
 
 
-def _endpoint_row(endpoint: Endpoint, model: Model) -> dict[str, Any]:
+def _endpoint_row(endpoint: Endpoint, model: Model, health: HealthReport) -> dict[str, Any]:
     """One endpoint. The last four are wanted, with these types, by the official SDKs since 1.3 (autumn 2026)."""
     supported = endpoint.supported_parameters
     parameters = sorted(supported) if supported is not None else list(model.supported_parameters)
@@ -235,12 +242,12 @@ def _endpoint_row(endpoint: Endpoint, model: Model) -> dict[str, Any]:
         "max_prompt_tokens": endpoint.max_prompt_tokens,
         "supported_parameters": parameters,
         "status": 0,
-        "uptime_last_5m": None,
-        "uptime_last_30m": None,
-        "uptime_last_1d": None,
+        "uptime_last_5m": health.uptime_last_5m,
+        "uptime_last_30m": health.uptime_last_30m,
+        "uptime_last_1d": health.uptime_last_1d,
         "supports_implicit_caching": endpoint.implicit_caching,
-        "latency_last_30m": None,
-        "throughput_last_30m": None,
+        "latency_last_30m": health.latency_last_30m,
+        "throughput_last_30m": health.throughput_last_30m,
         "native_tools": {},
         "service_tier": endpoint.service_tier,
         "supports_diarization": False,

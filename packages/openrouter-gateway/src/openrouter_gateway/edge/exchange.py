@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
+from openrouter_gateway.delivery import Client
 from openrouter_gateway.errors import BadRequest, PayloadTooLarge
-from openrouter_gateway.serve import Client
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]

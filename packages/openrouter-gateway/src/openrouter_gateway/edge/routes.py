@@ -71,7 +71,8 @@ def build_routes(
     async def endpoints(request: Request) -> Response:
         name = _named(request)
         _, listing = find_listing(services().catalog, name) or _refuse(name)
-        return _json({"data": endpoints_object(listing)})
+        now, health = services().timer(), services().health
+        return _json({"data": endpoints_object(listing, lambda key: health.report(key, now))})
 
     async def explain_route(request: Request) -> Response:
         return _json(explain_plan(services(), await request.body()))

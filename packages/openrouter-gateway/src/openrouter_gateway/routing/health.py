@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable
 from typing import Final
 
 from openrouter_gateway.core.health import EndpointHealth, HealthReport, Percentiles, Standing, Verdict
-from openrouter_gateway.errors import Refused, Throttled, UpstreamError
+from openrouter_gateway.errors import AtCapacity, Refused, Throttled, UpstreamError
 from openrouter_gateway.routing.windows import Counts, Rolling, bin_of, new_histogram, percentiles
 
 OPENS_AFTER: Final = 5
@@ -42,6 +42,8 @@ def verdict_of(error: UpstreamError | None) -> Verdict:
     """
     if error is None:
         return "served"
+    if isinstance(error, AtCapacity):
+        return "abandoned"
     if isinstance(error, Throttled) or error.provider_status == 429:
         return "throttled"
     if error.provider_status == 403:

@@ -1,5 +1,6 @@
 """What a skin is: an inbound dialect of the API, as pure functions over bytes and events."""
 
+from typing import Any
 from typing import Protocol as Interface
 
 from msgspec import Struct
@@ -19,6 +20,14 @@ class ReplyHead(Struct, frozen=True, kw_only=True):
     provider: str
 
 
+class Closing(Struct, frozen=True, kw_only=True):
+    """What the end of an answer says. `metadata` is the router's, for callers who asked for it."""
+
+    usage: Usage
+    cost: Cost
+    metadata: dict[str, Any] | None = None
+
+
 class StreamEncoder(Interface):
     """Events to server-sent events. One use per reply."""
 
@@ -26,11 +35,11 @@ class StreamEncoder(Interface):
         """Append what the step says; it may be changed."""
         ...
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """Return the end of a complete answer."""
         ...
 
-    def encode_error(self, error: GatewayError) -> bytes:
+    def encode_error(self, error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
         """Return the end of an answer that breaks off."""
         ...
 
@@ -42,7 +51,7 @@ class BodyEncoder(Interface):
         """Take what the step adds; it may be changed."""
         ...
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """Return the whole body."""
         ...
 
@@ -72,6 +81,8 @@ class Skin(Interface):
         """Return the encoder of one whole reply."""
         ...
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """Return the JSON body of an error that comes before any output."""
         ...

@@ -13,7 +13,7 @@ from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.core.events import ChoiceStep, Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, GatewayError, InternalError, UpstreamError
-from openrouter_gateway.wire.skins.base import ReplyHead
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 
 COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
 DONE: Final = b"data: [DONE]\n\n"
@@ -83,11 +83,12 @@ class StreamEncoder:
         _encode_into(chunk, out, -1)
         out += b"\n\n"
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The usage chunk, once and alone, and the end mark."""
-        return self._prefix + b'[],"usage":' + _encode(usage_object(usage, cost)) + b"}\n\n" + DONE
+        usage = _encode(usage_object(closing.usage, closing.cost))
+        return self._prefix + b'[],"usage":' + usage + _metadata_member(closing.metadata) + b"}\n\n" + DONE
 
-    def encode_error(self, error: GatewayError) -> bytes:
+    def encode_error(self, error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
         """An error after output has begun: one last chunk, then the end mark."""
         body = error_object(error)
         native = error.provider_code if isinstance(error, UpstreamError) else None
@@ -97,7 +98,15 @@ class StreamEncoder:
             "finish_reason": "error",
             "native_finish_reason": native,
         }
-        return self._prefix + _encode([choice]) + b',"error":' + _encode(body) + b"}\n\n" + DONE
+        return (
+            self._prefix
+            + _encode([choice])
+            + b',"error":'
+            + _encode(body)
+            + _metadata_member(metadata)
+            + b"}\n\n"
+            + DONE
+        )
 
 
 class BodyEncoder:
@@ -118,9 +127,10 @@ class BodyEncoder:
             if known is not choice:
                 _merge_choice(known, choice)
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The whole body."""
         head = self._head
+        more = {} if closing.metadata is None else {"openrouter_metadata": closing.metadata}
         return _encode(
             {
                 **self._fields,
@@ -130,7 +140,8 @@ class BodyEncoder:
                 "model": head.model,
                 "provider": head.provider,
                 "choices": [_whole_choice(self._choices[index]) for index in sorted(self._choices)],
-                "usage": usage_object(usage, cost),
+                "usage": usage_object(closing.usage, closing.cost),
+                **more,
             }
         )
 
@@ -240,9 +251,14 @@ def error_object(error: GatewayError) -> dict[str, Any]:
     return body
 
 
-def encode_error_body(error: GatewayError) -> bytes:
+def encode_error_body(error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
     """The JSON body of an error that comes before any output."""
-    return _encode({"error": error_object(error)})
+    body = {"error": error_object(error)}
+    return _encode(body if metadata is None else body | {"openrouter_metadata": metadata})
+
+
+def _metadata_member(metadata: dict[str, Any] | None) -> bytes:
+    return b"" if metadata is None else b',"openrouter_metadata":' + _encode(metadata)
 
 
 class Chat:
@@ -264,6 +280,8 @@ class Chat:
         """See `base.Skin`."""
         return BodyEncoder(head)
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """See `encode_error_body`: the id is in a header."""
-        return encode_error_body(error)
+        return encode_error_body(error, metadata)
