@@ -34,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     port: int
     path: str = "/v1/chat/completions"
+    key: str = "sk-bench"
     model: str = "json"
     stream: bool = False
     connections: int = 32
@@ -110,7 +111,7 @@ def encode_request(job: Job) -> bytes:
     body = msgspec.json.encode(ask)
     head = (
         f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1:{job.port}\r\nuser-agent: bench\r\naccept: */*\r\n"
-        "authorization: Bearer sk-bench\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {job.key}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

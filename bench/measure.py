@@ -135,6 +135,7 @@ class LoadGenerator:
         job = Job(
             port=server.port,
             path=server.path,
+            key=server.key,
             model=server.model_prefix + workload.model,
             stream=workload.stream,
             connections=workload.connections,

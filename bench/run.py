@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ from servers import (
     Place,
     Server,
     ServerError,
+    count_generations,
     find_nginx,
     running,
     start_gateway,
@@ -51,6 +53,7 @@ _SERVERS = ("reference", "nginx", GATEWAY)
 _CLIENT = "client"
 _CLIENT_TIMEOUT_S = 900
 _WIDTH = 132
+_LEDGER_WAIT_S = 30
 
 
 def _streaming(name: str, model: str) -> Workload:
@@ -133,14 +136,16 @@ def _start(options: Options, stack: ExitStack, place: Place, upstream: Server, c
     return [stack.enter_context(starters[name]()) for name in options.servers if name in starters]
 
 
-def _check_journal(server: Server, load: LoadGenerator) -> list[str]:
+def _check_ledger(server: Server, load: LoadGenerator) -> list[str]:
     """Return a complaint unless the gateway did all its work: one record for each request it was sent."""
-    if server.journal is None:
+    if server.ledger is None:
         return []
-    records = len(server.journal.read_bytes().splitlines()) if server.journal.exists() else 0
+    give_up = time.monotonic() + _LEDGER_WAIT_S
+    while (records := count_generations(server.ledger)) < load.sent[server.name] and time.monotonic() < give_up:
+        time.sleep(0.1)
     if records == load.sent[server.name]:
         return []
-    return [f"the gateway's journal holds {records:,} records of {load.sent[server.name]:,} requests"]
+    return [f"the gateway's ledger holds {records:,} records of {load.sent[server.name]:,} requests"]
 
 
 def _measure_servers(options: Options, directory: Path, console: Console) -> tuple[Report, list[Sample]]:
@@ -168,7 +173,7 @@ def _measure_servers(options: Options, directory: Path, console: Console) -> tup
                 Memory(server=server.name, idle_mb=before, loaded_mb=read_rss_mb(server.process.pid))
                 for server, before in zip(servers, idle_mb, strict=True)
             ]
-        complaints = [line for server in servers for line in _check_journal(server, load)]
+            complaints = [line for server in servers for line in _check_ledger(server, load)]
     return Report(samples, memory, WORKLOADS, complaints), samples
 
 

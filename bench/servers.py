@@ -11,12 +11,15 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _HERE = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 30
@@ -37,7 +40,8 @@ class Server:
     port: int
     path: str = "/v1/chat/completions"
     model_prefix: str = ""
-    journal: Path | None = None
+    key: str = "sk-bench"
+    ledger: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,34 +215,47 @@ host = "127.0.0.1"
 [embedded]
 enabled = false
 [ledger]
-journal = "{journal}"
-[providers.bench]
-name = "Bench"
+url = "sqlite:///{directory}/ledger.db"
+journal = "{directory}/journal"
+"""
+_PROVIDER = """\
+[providers.bench{number}]
+name = "Bench {number}"
 protocol = "openai"
 base_url = "http://127.0.0.1:{upstream}/v1"
 api_key = "sk-bench"
 """
-_GATEWAY_MODEL = """\
-[[providers.bench.models]]
+_MODEL = """\
+[[providers.bench{number}.models]]
 id = "bench/{model}"
 upstream_id = "{model}"
 context_length = 32768
-pricing = {{ prompt = "0.000001", completion = "0.000002" }}
+pricing = {{ prompt = "0.00000{number}", completion = "0.000002" }}
 """
+_PROVIDERS = (1, 2, 3)
+_KEY_LIMITS = {
+    "--limit": "1000000",
+    "--requests-per-minute": "1000000000",
+    "--tokens-per-minute": "1000000000000",
+    "--concurrent-requests": "100000",
+}
 
 
 @contextlib.contextmanager
 def start_gateway(place: Place, upstream: Server, models: list[str]) -> Generator[Server]:
-    """Start the gateway with one provider and everything switched on."""
+    """Start the gateway with three endpoints of each model, a key that has every limit, and the ledger in SQLite."""
     port = _take_port()
-    journal = place.directory / "generations.jsonl"
     config = place.directory / "gateway.toml"
-    tables = [_GATEWAY_MODEL.format(model=model) for model in models]
-    config.write_text(_GATEWAY.format(journal=journal, upstream=upstream.port) + "".join(tables))
+    parts = [_GATEWAY.format(directory=place.directory)]
+    for number in _PROVIDERS:
+        parts.append(_PROVIDER.format(number=number, upstream=upstream.port))
+        parts += [_MODEL.format(number=number, model=model) for model in models]
+    config.write_text("".join(parts))
     program = Path(sys.executable).parent / "openrouter-gateway"
     if not program.exists():
         raise ServerError(f"{program.name} is not installed beside this Python")
     command = [str(program), "serve", "--config", str(config), "--port", str(port)]
+    key = _make_key(program, config, place)
     with running("gateway", command, place) as process:
         server = Server(
             name="gateway",
@@ -246,7 +263,24 @@ def start_gateway(place: Place, upstream: Server, models: list[str]) -> Generato
             port=port,
             path="/api/v1/chat/completions",
             model_prefix="bench/",
-            journal=journal,
+            key=key,
+            ledger=place.directory / "ledger.db",
         )
         _wait_until_ready(server, place, "/readyz", (200,))
         yield server
+
+
+def _make_key(program: Path, config: Path, place: Place) -> str:
+    limits = [part for limit in _KEY_LIMITS.items() for part in limit]
+    command = [str(program), "keys", "create", "bench", "--config", str(config), "--json", *limits]
+    done = subprocess.run(command, capture_output=True, env=place.environment, check=False)
+    if done.returncode:
+        raise ServerError(f"no key could be made: {done.stderr.decode(errors='replace')[-2000:]}")
+    return msgspec.json.decode(done.stdout)["key"]
+
+
+def count_generations(ledger: Path) -> int:
+    """Return how many generations a ledger has."""
+    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM generations").fetchone()
+    return count
