@@ -250,15 +250,15 @@ class TestSticky:
     """What conversations are kept with."""
 
     async def test_a_value_has_its_time(self, state: SharedState) -> None:
-        assert await state.get_sticky("c", NOW) is None
-        await state.put_sticky("c", b"one", 100, NOW)
-        await state.put_sticky("c", b"two", 100, NOW)
-        assert await state.get_sticky("c", NOW + 1) == b"two"
+        assert await state.get_value("c", NOW) is None
+        await state.put_value("c", b"one", 100, NOW)
+        await state.put_value("c", b"two", 100, NOW)
+        assert await state.get_value("c", NOW + 1) == b"two"
 
     async def test_in_memory_it_ends(self) -> None:
         state = MemoryState()
-        await state.put_sticky("c", b"one", 100, NOW)
-        assert await state.get_sticky("c", NOW + 100) is None
+        await state.put_value("c", b"one", 100, NOW)
+        assert await state.get_value("c", NOW + 100) is None
 
 
 class TestCrash:

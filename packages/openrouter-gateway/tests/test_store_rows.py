@@ -97,7 +97,7 @@ class TestRows:
         types = {field.name: field.type for field in msgspec.structs.fields(Generation)}
 
         assert {types[name] for name in texts} == {str | None}
-        assert len(texts) == 16
+        assert len(texts) == 17
 
     def test_parts_finer_than_can_be_kept(self) -> None:
         """Are rounded each, and the total is their sum still."""

@@ -31,9 +31,10 @@ from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.routing.places import Places
-from openrouter_gateway.serve import Services
+from openrouter_gateway.services import Services
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
+from openrouter_gateway.stores.answers import Answers
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
@@ -117,7 +118,7 @@ class Gateway:
         accountant = Accountant(
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
-        conversations = ConversationMemory(state)
+        conversations, answers = ConversationMemory(state), Answers(state)
         _tune_garbage_collector()
         try:
             await self._ledger.start()
@@ -139,6 +140,7 @@ class Gateway:
                 health=Health(),
                 places=Places(),
                 conversations=conversations,
+                answers=answers,
                 policy=settings.policy.to_core(),
                 ledger=self._ledger,
                 accountant=accountant,
@@ -159,6 +161,7 @@ class Gateway:
             await accountant.close()
             await accounts.close()
             await conversations.close()
+            await answers.close()
             await state.close()
             await self._ledger.close()
             await database.close()

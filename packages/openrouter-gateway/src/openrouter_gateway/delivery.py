@@ -3,11 +3,14 @@
 import asyncio
 from abc import ABC, abstractmethod
 from typing import Protocol as Interface
+from typing import TypeAlias
 
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.errors import UpstreamError
 from openrouter_gateway.wire.skins.base import BodyEncoder, Closing, Skin, StreamEncoder
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
 class Client(ABC):
@@ -23,15 +26,15 @@ class Client(ABC):
     writes = 0
 
     @abstractmethod
-    async def start_stream(self, generation_id: str, content_type: bytes) -> None:
-        """Send status 200 and the headers of an event stream."""
+    async def start_stream(self, content_type: bytes, headers: Headers) -> None:
+        """Send status 200, the headers of an event stream, and more."""
 
     @abstractmethod
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send bytes of an event stream."""
 
     @abstractmethod
-    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole JSON answer."""
 
 
@@ -127,10 +130,10 @@ class WholeReply:
 class Heartbeat:
     """Comments into a stream while nothing arrives: a timer that looks whether anything was sent since it last did."""
 
-    def __init__(self, client: Client, skin: Skin, generation_id: str, interval_s: float) -> None:
+    def __init__(self, client: Client, skin: Skin, headers: Headers, interval_s: float) -> None:
         self._client = client
         self._skin = skin
-        self._generation_id = generation_id
+        self._headers = headers
         self._interval_s = interval_s
         self._loop = asyncio.get_running_loop()
         self._handle = self._loop.call_later(interval_s, self._beat)
@@ -150,7 +153,7 @@ class Heartbeat:
         if client.finished or client.gone:
             return
         if not client.started:
-            await client.start_stream(self._generation_id, self._skin.stream_type)
+            await client.start_stream(self._skin.stream_type, self._headers)
         await client.write(self._skin.comment)
 
     def stop(self) -> None:

@@ -13,24 +13,22 @@ proxy in between gives it up. What is known of a generation is recorded before t
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from openrouter_gateway.accounting.authorize import Grant, hide_user
 from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
-from openrouter_gateway.callers.base import Caller
-from openrouter_gateway.core.catalog import AccountPolicy, Catalog, Endpoint
+from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
+from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
 from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
 from openrouter_gateway.core.usage import Cost, Usage
-from openrouter_gateway.delivery import Client, Heartbeat, StreamedReply, WholeReply
+from openrouter_gateway.delivery import Client, Headers, Heartbeat, StreamedReply, WholeReply
 from openrouter_gateway.errors import (
     AccessError,
     AtCapacity,
@@ -46,62 +44,18 @@ from openrouter_gateway.identifier import new_generation_id
 from openrouter_gateway.routing.explain import explain, router_metadata
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
-from openrouter_gateway.routing.health import Health, verdict_of
-from openrouter_gateway.routing.places import Places
+from openrouter_gateway.routing.health import verdict_of
 from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
-from openrouter_gateway.stores.accountant import Accountant
-from openrouter_gateway.stores.ledger import Ledger
-from openrouter_gateway.stores.memory import ConversationMemory
+from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
-from openrouter_gateway.wire.skins.base import Closing, ReplyHead, Skin, StreamEncoder
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead, StreamEncoder
 from openrouter_gateway.wire.skins.chat import Chat
 
 _GOODBYE_S: Final = 1.0
 _NO_METADATA: Final = frozenset({401, 402, 429, 500})
 """Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
 _log = logging.getLogger(__name__)
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """What came in: the dialect, the body, the presented key, and what the headers say."""
-
-    skin: Skin
-    body: bytes
-    credential: str | None = None
-    app_url: str | None = None
-    app_title: str | None = None
-    app_categories: list[str] = []
-    user_agent: str | None = None
-    session_id: str | None = None
-    betas: tuple[str, ...] = ()
-    wants_metadata: bool = False
-
-    def __repr__(self) -> str:
-        return f"<Call of {len(self.body)} bytes>"
-
-
-class Services(Struct, frozen=True, kw_only=True):
-    """All that serving needs from outside.
-
-    `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
-    that never jump. The limits: for the first event of an attempt, and for the whole of a request; None: none.
-    """
-
-    catalog: Catalog
-    callers: Mapping[str, Caller]
-    health: Health
-    places: Places
-    conversations: ConversationMemory
-    policy: AccountPolicy
-    ledger: Ledger
-    accountant: Accountant
-    clock: Callable[[], float]
-    timer: Callable[[], float]
-    dice: random.Random
-    comment_interval_s: float
-    attempt_limit_s: float | None = None
-    request_limit_s: float | None = None
 
 
 async def serve(services: Services, call: Call, client: Client) -> None:
@@ -163,6 +117,7 @@ class _Generation:
         self._request = request
         self._grant = grant
         self._id = generation_id
+        self._headers: Headers = [(b"x-generation-id", generation_id.encode())]
         self._created = created
         self._began = services.timer()
         self._attempt_began = self._began
@@ -176,6 +131,8 @@ class _Generation:
         self._error: GatewayError | None = None
         self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
         self._claim: Claim | None = None
+        self._kept: tuple[str, CacheWish, list[msgspec.Raw]] | None = None  # for the response cache, as it comes
+        self._source: CachedAnswer | None = None  # it is from there
         self._concluded = False  # an answer is complete
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
@@ -184,10 +141,11 @@ class _Generation:
         """Try endpoints until one serves; record the generation whatever happens."""
         heartbeat = None
         if self._request.stream:
-            heartbeat = Heartbeat(self._client, self.skin, self._id, self._services.comment_interval_s)
+            heartbeat = Heartbeat(self._client, self.skin, self._headers, self._services.comment_interval_s)
         try:
             try:
-                await self._try_within_limit()
+                if not await self._repeat():
+                    await self._try_within_limit()
             except GatewayError as error:
                 await self._fail(error)
             except Exception:  # noqa: BLE001 - the last line of defence
@@ -201,6 +159,24 @@ class _Generation:
             if heartbeat is not None:
                 heartbeat.stop()
             self._record("cancelled")
+
+    async def _repeat(self) -> bool:
+        """Answer from the response cache, if the caller wants that and it has the answer; else get ready to keep it."""
+        services, wish = self._services, self._call.cache
+        if wish is None or services.policy.zdr:
+            return False
+        key = cache_key(self._grant.key_hash, self.skin.api_type, self._call.body)
+        answer = None if wish.clear else await services.answers.get(key, self._created)
+        if answer is None:
+            self._headers += miss_headers(wish)
+            self._kept = (key, wish, [])
+            return False
+        self._source = answer
+        self._headers += hit_headers(answer, self._created)
+        head = ReplyHead(id=self._id, created=int(self._created), model=answer.model, provider=answer.provider_name)
+        steps: list[Event] = [Step(msgspec.json.decode(chunk)) for chunk in answer.chunks]
+        await self._reply(head).take([*steps, UsageReported(Usage()), Ended()])
+        return True
 
     async def _try_within_limit(self) -> None:
         limit_s = self._services.request_limit_s
@@ -301,21 +277,25 @@ class _Generation:
             raise TimedOut(f"the provider did not begin to answer within {limit_s:g} s") from None
 
     async def _call_endpoint(self, endpoint: Endpoint, deadline: asyncio.Timeout | None) -> None:
-        head = self._head(endpoint)
+        reply = self._reply(self._head(endpoint))
         caller = self._services.callers[endpoint.provider.slug]
-        reply: StreamedReply | WholeReply
-        if self._request.stream:
-            self._encoder = self.skin.stream_encoder(head, self._request)
-            reply = StreamedReply(self, self._encoder)
-        else:
-            reply = WholeReply(self, self.skin.body_encoder(head, self._request))
+        if self._kept is not None:
+            self._kept[2].clear()
         async with aclosing(caller.call(self._request, endpoint)) as batches:
             async for events in batches:
                 if self._first_event_at is None:
                     self._first_event_at = self._services.timer()
                     if deadline is not None:
                         deadline.reschedule(None)
+                if self._kept is not None:
+                    self._kept[2].extend(_encode_chunk(event) for event in events if type(event) is Step)
                 await reply.take(events)
+
+    def _reply(self, head: ReplyHead) -> StreamedReply | WholeReply:
+        if self._request.stream:
+            self._encoder = self.skin.stream_encoder(head, self._request)
+            return StreamedReply(self, self._encoder)
+        return WholeReply(self, self.skin.body_encoder(head, self._request))
 
     def _usage_and_cost(self) -> tuple[Usage, Cost]:
         """What the answer so far has used and costs; final once asked for at its end."""
@@ -338,7 +318,7 @@ class _Generation:
         """See `delivery.Generating`."""
         self.given = True
         if not self._client.started:
-            await self._client.start_stream(self._id, self.skin.stream_type)
+            await self._client.start_stream(self.skin.stream_type, self._headers)
         if last:
             self._conclude()
         await self._client.write(data, last=last)
@@ -347,20 +327,36 @@ class _Generation:
         """See `delivery.Generating`."""
         self.given = True
         self._conclude()
-        await self._client.answer(200, body, [(b"x-generation-id", self._id.encode())])
+        await self._client.answer(200, body, self._headers)
 
     def _conclude(self) -> None:
         """The answer is complete. It is recorded before the caller has its end, which a crash then cannot undo."""
-        endpoint = self._endpoint
-        assert endpoint is not None  # noqa: S101 - somebody has answered
         self._concluded = True
-        self._note_attempt(endpoint, None)
+        endpoint = self._endpoint
+        if endpoint is not None:
+            self._note_attempt(endpoint, None)
+            self._remember(endpoint)
+        self._record("finished")
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        services = self._services
         if self._conversation is not None:
             usage, _ = self._usage_and_cost()
-            found = remember(self._conversation, endpoint, usage)
-            if found is not None:
-                self._services.conversations.put(self._conversation.key, found, self._created)
-        self._record("finished")
+            if found := remember(self._conversation, endpoint, usage):
+                services.conversations.put(self._conversation.key, found, self._created)
+        if self._kept is not None and self.meter.finish_reason != "error":
+            key, wish, chunks = self._kept
+            answer = CachedAnswer(
+                source_id=self._id,
+                stored_at=services.clock(),
+                ttl_s=wish.ttl_s,
+                model=endpoint.model_id,
+                provider=endpoint.provider.slug,
+                provider_name=endpoint.provider.name,
+                endpoint=endpoint.tag,
+                chunks=chunks,
+            )
+            services.answers.put(key, answer, answer.stored_at)
 
     async def _fail(self, error: GatewayError) -> None:
         """Tell the caller, with a status if none is out yet, within the stream otherwise."""
@@ -457,10 +453,7 @@ class _Generation:
                 created=self._created,
                 ending=ending,
                 requested_models=self._request.requested_models,
-                model=endpoint.model_id if endpoint else None,
-                provider=endpoint.provider.slug if endpoint else None,
-                provider_name=endpoint.provider.name if endpoint else None,
-                endpoint=endpoint.tag if endpoint else None,
+                **_place_of(endpoint, self._source),
                 upstream_id=meter.upstream_id or None,
                 service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
                 catalog_version=self._services.catalog.version,
@@ -487,6 +480,22 @@ class _Generation:
         )
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
+
+
+def _place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> dict[str, str | None]:
+    """Return who answered: an endpoint, now or when what the cache has was made, or nobody."""
+    if endpoint is not None:
+        provider = endpoint.provider
+        names = (endpoint.model_id, provider.slug, provider.name, endpoint.tag, None)
+    elif source is not None:
+        names = (source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
+    else:
+        names = (None,) * 5
+    return dict(zip(("model", "provider", "provider_name", "endpoint", "cache_source_id"), names, strict=True))
+
+
+def _encode_chunk(step: Step) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(step.chunk))
 
 
 def _error_headers(error: GatewayError, generation_id: str) -> list[tuple[bytes, bytes]]:

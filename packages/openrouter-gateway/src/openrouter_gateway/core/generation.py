@@ -29,6 +29,7 @@ class Generation(Struct, frozen=True, kw_only=True):
     `usage` holds the counts that are billed: the provider's own ("native") unless `usage.estimated`. The normalized
     counts are the gateway's, comparable between models with different tokenizers; None: not counted. `cost` is what
     the gateway computed with the prices of `catalog_version`; what the provider reported is `usage.reported_cost`.
+    `cache_source_id` is the generation whose answer the response cache gave again.
     """
 
     id: str
@@ -63,3 +64,4 @@ class Generation(Struct, frozen=True, kw_only=True):
     app_categories: list[str] = []
     user_agent: str | None = None
     trace: dict[str, Any] | None = None
+    cache_source_id: str | None = None

@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 
+from openrouter_gateway.accounting.response_cache import read_wish
 from openrouter_gateway.edge.exchange import (
     ASGIClient,
     CallerGone,
@@ -21,7 +22,8 @@ from openrouter_gateway.edge.exchange import (
 )
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
-from openrouter_gateway.serve import Call, Services, serve
+from openrouter_gateway.serve import serve
+from openrouter_gateway.services import Call, Services
 from openrouter_gateway.wire.skins import SKINS
 from openrouter_gateway.wire.skins.base import Skin
 
@@ -97,6 +99,7 @@ class Edge:
             app_categories=_categories(headers),
             user_agent=_text(headers, b"user-agent"),
             wants_metadata=_wants_metadata(headers),
+            cache=read_wish(headers),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()

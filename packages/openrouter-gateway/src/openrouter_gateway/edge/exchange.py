@@ -76,7 +76,7 @@ class ASGIClient(Client):
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    async def start_stream(self, generation_id: str, content_type: bytes) -> None:
+    async def start_stream(self, content_type: bytes, headers: Headers) -> None:
         """See `Client`. `no-cache` and the buffering hint keep proxies in between from holding events back."""
         self.started = True
         self.writes += 1
@@ -88,7 +88,7 @@ class ASGIClient(Client):
                     (b"content-type", content_type),
                     (b"cache-control", b"no-cache"),
                     (b"x-accel-buffering", b"no"),
-                    (b"x-generation-id", generation_id.encode()),
+                    *headers,
                 ],
             }
         )

@@ -28,7 +28,8 @@ from openrouter_gateway.errors import (
     RequestError,
     UnknownRoute,
 )
-from openrouter_gateway.serve import Services, explain_plan
+from openrouter_gateway.serve import explain_plan
+from openrouter_gateway.services import Services
 from openrouter_gateway.wire.skins import chat
 
 _log = logging.getLogger(__name__)

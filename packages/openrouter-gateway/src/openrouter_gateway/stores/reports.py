@@ -54,6 +54,7 @@ def report_generation(generation: Generation) -> dict[str, Any]:
         "external_user": generation.user,
         "session_id": generation.session_id,
         "data_region": "global",
+        "response_cache_source_id": generation.cache_source_id,
         "provider_responses": [_report_attempt(attempt) for attempt in generation.attempts] or None,
         **dict.fromkeys(_NOT_KNOWN_HERE),
     }
@@ -68,7 +69,6 @@ _NOT_KNOWN_HERE = (
     "num_media_prompt",
     "num_search_results",
     "preset_id",
-    "response_cache_source_id",
     "web_search_engine",
     "workspace_id",
 )

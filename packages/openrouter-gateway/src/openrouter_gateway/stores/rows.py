@@ -79,6 +79,7 @@ def to_row(generation: Generation) -> Row:
         generation.user,
         generation.session_id,
         None if generation.trace is None else _encode(generation.trace).decode(),
+        generation.cache_source_id,
     )
 
 
@@ -123,6 +124,7 @@ def from_row(row: Any) -> Generation:
         user=row.external_user,
         session_id=row.session_id,
         trace=_decode_trace(row.trace) if row.trace else None,
+        cache_source_id=row.cache_source_id,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration. A database that has it is used without loading Alembic."""
 VERSION_TABLE: Final = "openrouter_gateway_schema"
 METADATA: Final = MetaData()
@@ -68,6 +68,7 @@ GENERATIONS: Final = Table(
     _text("external_user"),
     _text("session_id"),
     _text("trace"),
+    _text("cache_source_id"),
     Index("generations_created", "created_us"),
     Index("generations_key_created", "key_hash", "created_us"),
 )

@@ -143,9 +143,9 @@ class SharedState(ABC):
         """Give up an orphan that has been one for a week."""
 
     @abstractmethod
-    async def get_sticky(self, key: str, now: float) -> bytes | None:
-        """Return what `put_sticky` was given, unless its time is over."""
+    def get_value(self, key: str, now: float) -> Coroutine[Any, Any, bytes | None]:
+        """Return what `put_value` was given, unless its time is over."""
 
     @abstractmethod
-    async def put_sticky(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
-        """Keep a value for some time."""
+    def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> Coroutine[Any, Any, None]:
+        """Keep a small value for some time."""

@@ -100,7 +100,7 @@ class MemoryState(SharedState):
     async def forget(self, orphan: str, now: float) -> None:
         """There are none."""
 
-    async def get_sticky(self, key: str, now: float) -> bytes | None:
+    async def get_value(self, key: str, now: float) -> bytes | None:
         """See `SharedState`."""
         found = self._sticky.get(key)
         if found is None:
@@ -110,7 +110,7 @@ class MemoryState(SharedState):
             return None
         return found[1]
 
-    async def put_sticky(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
+    async def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
         """See `SharedState`. Beyond a hundred thousand, the one that was put first goes."""
         self._sticky[key] = (now + ttl_s, value)
         self._sticky.move_to_end(key)

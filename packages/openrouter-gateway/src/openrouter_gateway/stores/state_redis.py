@@ -189,13 +189,13 @@ class RedisState(SharedState):
         """Give up an orphan that has been one for a week."""
         await self._run([_ORPHANS], "forget", orphan, str(now - _FORGET_AFTER_S))
 
-    async def get_sticky(self, key: str, now: float) -> bytes | None:
+    async def get_value(self, key: str, now: float) -> bytes | None:
         """See `SharedState`; the server's clock decides."""
-        return await self._send("GET", f"{_PREFIX}sticky:{key}")
+        return await self._send("GET", f"{_PREFIX}value:{key}")
 
-    async def put_sticky(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
+    async def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
         """See `SharedState`."""
-        await self._send("SET", f"{_PREFIX}sticky:{key}", value, "EX", ttl_s)
+        await self._send("SET", f"{_PREFIX}value:{key}", value, "EX", ttl_s)
 
 
 def _translate(error: Exception) -> Exception:

@@ -1,0 +1,60 @@
+"""What serving is given: one call that came in, and everything that it needs from outside."""
+
+import random
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from openrouter_gateway.accounting.response_cache import CacheWish
+from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog
+from openrouter_gateway.routing.health import Health
+from openrouter_gateway.routing.places import Places
+from openrouter_gateway.stores.accountant import Accountant
+from openrouter_gateway.stores.answers import Answers
+from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.memory import ConversationMemory
+from openrouter_gateway.wire.skins.base import Skin
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """What came in: the dialect, the body, the presented key, and what the headers say."""
+
+    skin: Skin
+    body: bytes
+    credential: str | None = None
+    app_url: str | None = None
+    app_title: str | None = None
+    app_categories: list[str] = []
+    user_agent: str | None = None
+    session_id: str | None = None
+    betas: tuple[str, ...] = ()
+    wants_metadata: bool = False
+    cache: CacheWish | None = None
+
+    def __repr__(self) -> str:
+        return f"<Call of {len(self.body)} bytes>"
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """All that serving needs from outside.
+
+    `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
+    that never jump. The limits: for the first event of an attempt, and for the whole of a request; None: none.
+    """
+
+    catalog: Catalog
+    callers: Mapping[str, Caller]
+    health: Health
+    places: Places
+    conversations: ConversationMemory
+    policy: AccountPolicy
+    answers: Answers
+    ledger: Ledger
+    accountant: Accountant
+    clock: Callable[[], float]
+    timer: Callable[[], float]
+    dice: random.Random
+    comment_interval_s: float
+    attempt_limit_s: float | None = None
+    request_limit_s: float | None = None
