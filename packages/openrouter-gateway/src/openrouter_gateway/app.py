@@ -154,6 +154,7 @@ class Gateway:
             with self._reload_on_hangup(pool):
                 yield
         finally:
+            await self.edge.close()
             await self._let_generations_end()
             if self._local is not None:
                 await self._local.close()

@@ -17,12 +17,13 @@ class Client(ABC):
     """The caller's side of one exchange; `edge` implements it over ASGI.
 
     `started` once the status is out, `finished` once the last byte is handed over, `gone` once the caller hung up;
-    `writes` counts what has been sent.
+    `failed`: it is an error that was handed over. `writes` counts what has been sent.
     """
 
     started = False
     finished = False
     gone = False
+    failed = False
     writes = 0
 
     @abstractmethod

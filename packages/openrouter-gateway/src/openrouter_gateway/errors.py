@@ -1,8 +1,8 @@
 """Every failure that the gateway reports, by whose fault it is.
 
 GatewayError
-|- RequestError            the caller's request: BadRequest, PayloadTooLarge, NotFound (UnknownRoute), MethodNotAllowed,
-|                          DeadlineExceeded
+|- RequestError            the caller's request: BadRequest, PayloadTooLarge, Unprocessable, NotFound (UnknownRoute),
+|                          MethodNotAllowed, DeadlineExceeded
 |- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
 |                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, ConstraintFiltered
@@ -53,6 +53,13 @@ class PayloadTooLarge(RequestError):
 
     status = 413
     error_type = "payload_too_large"
+
+
+class Unprocessable(RequestError):
+    """It can be read, but contradicts what came before."""
+
+    status = 422
+    error_type = "unprocessable"
 
 
 class NotFound(RequestError):

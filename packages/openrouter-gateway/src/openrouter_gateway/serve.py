@@ -366,6 +366,7 @@ class _Generation:
         client = self._client
         if client.finished or client.gone:
             return
+        client.failed = True
         metadata = self._metadata_of_failure(error)
         if client.started:
             await client.write(self._encode_in_stream(error, metadata), last=True)

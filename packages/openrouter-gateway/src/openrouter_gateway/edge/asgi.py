@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from openrouter_gateway.edge.exchange import (
     send_json,
 )
 from openrouter_gateway.edge.host import HostCheck
+from openrouter_gateway.edge.repeats import Repeats, read_key
 from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
 from openrouter_gateway.serve import serve
 from openrouter_gateway.services import Call, Services
@@ -51,6 +53,7 @@ class Edge:
         self._hosts = hosts
         self._max_body_bytes = max_body_bytes
         self._watch = HangupWatch()
+        self._repeats = Repeats()
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +89,7 @@ class Edge:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
         credential = credential_of(headers)
+        repeat_key = read_key(headers)
         self._services().accountant.admit(credential)  # before a stranger's body takes up memory
         body = await read_body(receive, headers, self._max_body_bytes)
         call = Call(
@@ -108,7 +112,11 @@ class Edge:
         self._watch.start(watched)
         self.in_flight += 1
         try:
-            await serve(self._services(), call, client)
+            if repeat_key is None:
+                await serve(self._services(), call, client)
+            else:
+                name = ((credential or "").encode(), scope["path"].encode(), repeat_key)
+                await self._repeats.serve(name, body, partial(serve, self._services(), call), client)
         except asyncio.CancelledError:
             if not (client.gone or client.finished):
                 raise
@@ -116,6 +124,10 @@ class Edge:
         finally:
             self._watch.stop(watched)
             self.in_flight -= 1
+
+    async def close(self) -> None:
+        """End what goes on without a caller."""
+        await self._repeats.close()
 
 
 def credential_of(headers: Mapping[bytes, bytes]) -> str | None:
