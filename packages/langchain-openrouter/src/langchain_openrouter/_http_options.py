@@ -1,9 +1,13 @@
 """What users pass for the HTTP library, checked without importing it: only `_http` does, at the first call."""
 
 import sys
-from typing import cast
+from typing import Final, cast
 
+from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
+
+LONGEST_PLAUSIBLE_TIMEOUT_S: Final = 3600.0
+"""A longer `timeout` is taken for milliseconds by mistake, and warned about."""
 
 
 def check_timeout(value: object) -> None:
@@ -22,6 +26,12 @@ def check_timeout(value: object) -> None:
     raise ConfigurationError(
         f"timeout must be seconds, four of them (connect, read, write, pool) or a httpx2.Timeout, not {value!r}"
     )
+
+
+def warn_of_milliseconds(value: object) -> None:
+    """Warn about a timeout that can only be meant in milliseconds, as in the other package of this name."""
+    if isinstance(value, int | float) and value > LONGEST_PLAUSIBLE_TIMEOUT_S:
+        warn_user(f"timeout={value} is in seconds here; did you mean {value / 1000:g}?")
 
 
 def check_client(argument: str, client: object, kind: str) -> None:

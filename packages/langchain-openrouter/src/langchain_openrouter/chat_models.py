@@ -1,7 +1,6 @@
 """`ChatOpenRouter`: the fields users set, and thin methods over the pure modules and the HTTP drivers."""
 
 import copy
-import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cache
@@ -22,7 +21,7 @@ from typing_extensions import Unpack, override
 
 from langchain_openrouter import _blocks
 from langchain_openrouter._decoding import secrets_in
-from langchain_openrouter._http_options import check_client, check_timeout
+from langchain_openrouter._http_options import check_client, check_timeout, warn_of_milliseconds
 from langchain_openrouter._request import (
     DEFAULT_BASE_URL,
     UNTRACED,
@@ -41,6 +40,7 @@ from langchain_openrouter._request import (
 from langchain_openrouter._retry import RetryPolicy
 from langchain_openrouter._structured import Method, structure_output
 from langchain_openrouter._tools import ToolLike, to_wire_choice, to_wire_tools
+from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
 from langchain_openrouter.settings import Plugin, Provider, Reasoning, Trace
 
@@ -58,9 +58,6 @@ Number: TypeAlias = int | float
 
 _CLIENTS: Final[Mapping[str, str]] = {"http_client": "Client", "http_async_client": "AsyncClient"}
 """Fields that hold an HTTP client of the user, and its class."""
-
-LONGEST_PLAUSIBLE_TIMEOUT_S: Final = 3600.0
-"""A longer `timeout` is taken for milliseconds by mistake, and warned about."""
 
 
 class ChatOpenRouter(BaseChatModel):
@@ -210,10 +207,7 @@ class ChatOpenRouter(BaseChatModel):
         if not unknown:
             return given
         moved |= {name: given[name] for name in unknown}
-        warnings.warn(
-            f"{', '.join(unknown)}: no argument of {cls.__name__}; sent to the API as part of model_kwargs",
-            stacklevel=4,
-        )
+        warn_user(f"{', '.join(unknown)}: no argument of {cls.__name__}; sent to the API as part of model_kwargs")
         return {**{k: v for k, v in given.items() if k not in unknown}, "model_kwargs": moved}
 
     @field_validator("openrouter_api_key", mode="before")
@@ -250,7 +244,7 @@ class ChatOpenRouter(BaseChatModel):
         check_timeout(timeout)
         for name in _CLIENTS:
             self._client(name, {})
-        _warn_of_milliseconds(timeout)
+        warn_of_milliseconds(timeout)
 
     # -- what LangChain asks of a model ------------------------------------------------------------------
 
@@ -459,7 +453,7 @@ class ChatOpenRouter(BaseChatModel):
         timeout = call.get("timeout", call.get("request_timeout", self.request_timeout))
         check_timeout(timeout)
         if timeout is not self.request_timeout:
-            _warn_of_milliseconds(timeout)
+            warn_of_milliseconds(timeout)
         return WireRequest(
             url=completions_url(self._base_url),
             headers=headers,
@@ -563,11 +557,6 @@ class ChatOpenRouter(BaseChatModel):
             ConfigurationError: The arguments do not go together.
         """
         return structure_output(self, schema, method=method, include_raw=include_raw, strict=strict, call=kwargs)
-
-
-def _warn_of_milliseconds(timeout: object) -> None:
-    if isinstance(timeout, int | float) and timeout > LONGEST_PLAUSIBLE_TIMEOUT_S:
-        warnings.warn(f"timeout={timeout} is in seconds here; did you mean {timeout / 1000:g}?", stacklevel=5)
 
 
 def _list_of(stop: list[str] | str | None) -> list[str] | None:

@@ -8,7 +8,6 @@ A profile says nothing where its source says nothing: a missing key means unknow
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 import msgspec
 from langchain_core.language_models import ModelProfile
 
+from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
 
 __all__ = ["ModelProfile", "profile_of"]
@@ -68,7 +68,7 @@ def _rows(own: str | None) -> Mapping[str, msgspec.Raw]:
         return {**packaged, **_load_own(Path(own).expanduser())}
     except ConfigurationError as failure:
         # Raised, it would be lost: LangChain makes a model whatever becomes of its profile.
-        warnings.warn(f"{OWN_FILE} is ignored: {failure}", stacklevel=3)
+        warn_user(f"{OWN_FILE} is ignored: {failure}")
         return packaged
 
 
