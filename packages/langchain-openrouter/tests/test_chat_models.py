@@ -142,6 +142,10 @@ class TestConstruction:
         with pytest.warns(UserWarning, match=f"did you mean {timeout / 1000:g}"):
             ChatOpenRouter(model="a/b", api_key=SecretStr(KEY), timeout=timeout)
 
+    def test_each_of_four_timeouts_is_looked_at(self) -> None:
+        with pytest.warns(UserWarning, match="did you mean 60"):
+            ChatOpenRouter(model="a/b", api_key=SecretStr(KEY), timeout=(5_000, 60_000, None, 5_000))
+
 
 class TestCopies:
     """Pickles, deep copies and LangChain's own serialization."""

@@ -382,7 +382,14 @@ def test_tools_of_a_call(server: ScriptedServer) -> None:
 class TestArgumentsThatCannotWork:
     """They are refused before anything is sent, by an error of this package."""
 
-    @pytest.mark.parametrize("timeout", ["30", [1, 2], [1, 2, 3, "4"], -1, True, {}])
+    @pytest.mark.parametrize(
+        "timeout",
+        [
+            *("30", (5,), [1, 2], [1, 2, 3, "4"], -1, 0, True, {}),
+            *(float("nan"), float("inf"), 1e10, 10**400, [1, 0, 1, 1], httpx2.Timeout(1e10), httpx2.Timeout(0)),
+        ],
+        ids=repr,
+    )
     def test_timeouts(self, server: ScriptedServer, timeout: Any) -> None:
         with pytest.raises(ConfigurationError, match="timeout"):
             sent(server, timeout=timeout)

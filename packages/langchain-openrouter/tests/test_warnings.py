@@ -9,7 +9,7 @@ from langchain.chat_models import init_chat_model
 from pydantic import SecretStr
 from scripted_server import ScriptedServer
 
-from langchain_openrouter import ChatOpenRouter
+from langchain_openrouter import ChatOpenRouter, OpenRouterEmbeddings
 from langchain_openrouter.profiles import profile_of
 
 KEY = SecretStr("sk-or-v1-0123456789")
@@ -31,6 +31,10 @@ def call_with_milliseconds(server: ScriptedServer) -> None:
     ChatOpenRouter(model="a/b", base_url=server.url).invoke("hi", timeout=30_000)
 
 
+def make_embeddings_with_milliseconds(_: ScriptedServer) -> None:
+    OpenRouterEmbeddings(model="a/b", api_key=KEY, timeout=30_000)
+
+
 def look_up_a_profile(_: ScriptedServer) -> None:
     profile_of("a/b")
 
@@ -42,6 +46,7 @@ def look_up_a_profile(_: ScriptedServer) -> None:
         make_with_an_unknown_argument,
         make_by_name,
         call_with_milliseconds,
+        make_embeddings_with_milliseconds,
         look_up_a_profile,
     ],
 )

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from typing_extensions import TypedDict
 
 from langchain_openrouter._decoding import secrets_in
-from langchain_openrouter._http_options import check_client, check_timeout
+from langchain_openrouter._http_options import check_client, check_timeout, warn_of_milliseconds
 from langchain_openrouter._request import DEFAULT_BASE_URL, WireRequest, build_headers, completions_url, is_loopback
 from langchain_openrouter._retry import RetryPolicy
 from langchain_openrouter.errors import ConfigurationError
@@ -98,6 +98,7 @@ class Access:
         """
         completions_url(self.base_url)
         check_timeout(self.timeout)
+        warn_of_milliseconds(self.timeout)
         retries = cast("object", self.max_retries)
         if not isinstance(retries, int) or retries < 0:
             raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {retries!r}")

@@ -1,7 +1,7 @@
 """What users pass for the HTTP library, checked without importing it: only `_http` does, at the first call."""
 
 import sys
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
@@ -9,29 +9,32 @@ from langchain_openrouter.errors import ConfigurationError
 LONGEST_PLAUSIBLE_TIMEOUT_S: Final = 3600.0
 """A longer `timeout` is taken for milliseconds by mistake, and warned about."""
 
+LONGEST_TIMEOUT_S: Final = 1e9
+"""Clocks of sockets overflow soon after (`threading.TIMEOUT_MAX` is 9.2e9 on Linux); None waits for ever."""
+
 
 def check_timeout(value: object) -> None:
     """Tell what is wrong with a timeout before it is used.
 
     Raises:
-        ConfigurationError: It is neither seconds, nor four of them, nor a `httpx2.Timeout`.
+        ConfigurationError: It is neither seconds that can be waited, nor four of them, nor a `httpx2.Timeout`.
     """
-    if isinstance(value, list | tuple):
-        phases = cast("list[object]", value)
-        good = len(phases) == 4 and all(phase is None or _is_duration(phase) for phase in phases)
-    else:
-        good = value is None or _is_duration(value) or _is_httpx2(value, "Timeout")
-    if good:
+    phases = _phases_of(value)
+    if (len(phases) == 4 or phases == [value]) and all(phase is None or _is_duration(phase) for phase in phases):
         return
     raise ConfigurationError(
-        f"timeout must be seconds, four of them (connect, read, write, pool) or a httpx2.Timeout, not {value!r}"
+        "timeout must be seconds, more than 0 and at most 1e9, four of them (connect, read, write, pool) or a "
+        f"httpx2.Timeout, not {value!r}"
     )
 
 
 def warn_of_milliseconds(value: object) -> None:
     """Warn about a timeout that can only be meant in milliseconds, as in the other package of this name."""
-    if isinstance(value, int | float) and value > LONGEST_PLAUSIBLE_TIMEOUT_S:
-        warn_user(f"timeout={value} is in seconds here; did you mean {value / 1000:g}?")
+    if _is_httpx2(value, "Timeout"):
+        return  # its documentation says seconds
+    longest = max((phase for phase in _phases_of(value) if isinstance(phase, int | float)), default=0)
+    if longest > LONGEST_PLAUSIBLE_TIMEOUT_S:
+        warn_user(f"timeout={value} is in seconds here; did you mean {longest / 1000:g}?")
 
 
 def check_client(argument: str, client: object, kind: str) -> None:
@@ -45,8 +48,15 @@ def check_client(argument: str, client: object, kind: str) -> None:
         raise ConfigurationError(f"{argument} must be a httpx2.{kind}, not a {given}")
 
 
+def _phases_of(value: object) -> list[object]:
+    """Return the durations of a timeout: one, or as many as it has."""
+    if isinstance(value, list | tuple):
+        return list(cast("list[object]", value))
+    return list(cast("Any", value).as_dict().values()) if _is_httpx2(value, "Timeout") else [value]
+
+
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_TIMEOUT_S
 
 
 def _is_httpx2(value: object, kind: str) -> bool:
