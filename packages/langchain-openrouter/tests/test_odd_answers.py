@@ -101,6 +101,50 @@ def test_an_empty_finish_reason_is_no_finish() -> None:
     assert message.response_metadata["finish_reason"] == "stop"
 
 
+KEYS = ("content", "reasoning", "reasoning_details", "tool_calls", "images", "audio", "annotations", "refusal", "new")
+INNER = ("content", "data", "transcript", "id", "index", "type", "text", "function", "name", "arguments", "url")
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["", "a", "{", "AAAA"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(INNER), inner, max_size=3),
+    max_leaves=4,
+)
+TOKEN: Json = {"token": "a", "logprob": -1, "bytes": None, "top_logprobs": []}
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=3), min_size=1, max_size=4),
+    st.lists(ANYTHING | st.just({"content": [TOKEN]}), min_size=4, max_size=4),
+)
+def test_no_value_of_a_delta_spoils_the_answer(deltas: list[Json], logprobs: list[Any]) -> None:
+    """Chunks add up whatever their values are; LangChain refuses to add up values of different types."""
+    events = [event(delta) for delta in deltas]
+    for body, odd in zip(events, logprobs, strict=False):
+        body["choices"][0]["logprobs"] = odd
+    message = added_up(*events, event({"content": "end"}, "stop"))
+    assert message.text.endswith("end")
+
+
+def test_odd_values_take_nothing_from_decent_ones() -> None:
+    decent, odd = ({"content": [TOKEN]}, [{}, -0.5, {"content": "a"}])
+    events = [event({"content": "a", "audio": {"id": "i", "data": "AAAA"}, "images": [{"new": 1}]})]
+    events += [event({"content": "b", "audio": value, "images": value, "annotations": value}) for value in (7, "x")]
+    for body, value in zip(events, [decent, odd, decent], strict=True):
+        body["choices"][0]["logprobs"] = value
+    message = added_up(*events, event({"audio": {"id": 5, "data": 5, "transcript": "t"}}, "stop"))
+    assert message.response_metadata["logprobs"] == {"content": [TOKEN, TOKEN]}
+    assert message.additional_kwargs["audio"] == {"id": "i", "data": "AAAA", "transcript": "t"}
+    assert message.additional_kwargs["images"] == [{"new": 1}]
+
+
+def test_logprobs_that_do_not_add_up_are_the_last_ones() -> None:
+    """As numbers, one for each token."""
+    events = [event({"content": "a"}), event({"content": "b"})]
+    for body, value in zip(events, [-0.5, -0.25], strict=True):
+        body["choices"][0]["logprobs"] = value
+    message = added_up(*events, event({}, "stop"))
+    assert (message.text, message.response_metadata["logprobs"]) == ("ab", -0.25)
+
+
 class TestFraming:
     def test_blanks_around_the_end_marker_and_empty_payloads(self) -> None:
         pieces = (b"data: \n\ndata\n\ndata:   \n\n", sse(event({"content": "a"}, "stop")), b"data: [DONE] \n\n")

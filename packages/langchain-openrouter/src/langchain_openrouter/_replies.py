@@ -123,7 +123,8 @@ def content_of(value: object) -> Any:
     parts = cast("list[Any]", value)
     if all(isinstance(part, dict) and set(cast("Json", part)) == {"type", "text"} for part in parts):
         return "".join(part["text"] for part in parts if isinstance(part["text"], str))
-    return [part for part in parts if isinstance(part, str | dict)]
+    # LangChain takes a text that is added to an empty list for nothing.
+    return [part for part in parts if isinstance(part, str | dict)] or ""
 
 
 def tool_calls_of(raw_calls: Sequence[Json], *, cut: bool) -> tuple[list[ToolCall], list[InvalidToolCall]]:

@@ -43,6 +43,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"
 _TEXT_ONLY: Final = frozenset({"role", "content"})
 """Keys of the deltas that nearly every event of a stream has, and no others."""
+_AUDIO_TEXTS: Final = frozenset({"data", "transcript"})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -138,6 +139,7 @@ class ReplyStream:
         self._audio = Base64Joiner()
         self._unstreamed: list[bytes] | None = None
         self._plain_reasoning = False
+        self._logprobs_given = False
         self._begun = False
         self._done = False
 
@@ -185,6 +187,8 @@ class ReplyStream:
         collected = self._collected()
         if before := self._before_last(collected):
             yield ChatGenerationChunk(message=before)
+        if self._logprobs_given:
+            self._choice.pop("logprobs", None)
         metadata = metadata_of(self._top, self._choice, self._usage)
         last = AIMessageChunk(
             content=self._surrogates.rest("content"),
@@ -310,14 +314,21 @@ class ReplyStream:
                 if key not in MESSAGE_KEYS and value not in EMPTY:
                     self._keep(key, value, extra)
         metadata: Json = {"model_provider": MODEL_PROVIDER}
-        if logprobs := choice.get("logprobs"):
+        if logprobs := self._logprobs(choice):
             metadata["logprobs"] = logprobs
-            self._choice.pop("logprobs")
         if not (content or extra or fields or logprobs):
             return None
         if extra:
             fields["additional_kwargs"] = extra
         return AIMessageChunk(content=content, response_metadata=metadata, **fields)
+
+    def _logprobs(self, choice: Json) -> Json | None:
+        """Return those that LangChain can add up, lists of tokens; of others the last chunk has the last."""
+        logprobs = dict_of(choice.get("logprobs"))
+        if not logprobs or not all(value is None or isinstance(value, list) for value in logprobs.values()):
+            return None
+        self._logprobs_given = True
+        return logprobs
 
     def _reasoning(self, delta: Json) -> str:
         """Return the reasoning text of a delta; details repeat it, unless they are all there is."""
@@ -329,27 +340,31 @@ class ReplyStream:
         """Hand on what LangChain adds up rightly; collect the rest for the last chunk."""
         if key == "reasoning_details":
             self._details.append(dicts_of(value))
-        elif key == "audio" and isinstance(value, dict):
-            known = cast("Json", self._kept.setdefault("_audio", {}))
-            sent = cast("Json", value).items()
-            audio = {k: v for k, v in sent if v is not None and k not in known}
-            known.update({k: v for k, v in audio.items() if k not in {"data", "transcript"}})
-            if isinstance(data := audio.get("data"), str):
-                audio["data"] = self._audio.feed(data)
-            extra[key] = audio
+        elif key == "audio":
+            extra |= {key: audio} if (audio := self._audio_of(dict_of(value) or {})) else {}
         elif isinstance(value, str):
             self._texts.setdefault(key, []).append(value)
         elif isinstance(value, list):
-            self._kept[key] = [*self._kept.get(key, []), *value]
-        else:
+            self._kept[key] = [*(self._kept[key] if isinstance(self._kept.get(key), list) else []), *value]
+        elif not isinstance(self._kept.get(key), list):
             self._kept[key] = value
+
+    def _audio_of(self, value: Json) -> Json:
+        """Return of a piece of audio what adds up: texts, and the first value of anything else."""
+        known = cast("Json", self._kept.setdefault("_audio", {}))
+        audio = {k: v for k, v in value.items() if k in _AUDIO_TEXTS and isinstance(v, str)}
+        if "data" in audio:
+            audio["data"] = self._audio.feed(audio["data"])
+        first = {k: v for k, v in value.items() if k not in {*_AUDIO_TEXTS, *known} and v is not None}
+        known.update(first)
+        return {**audio, **first}
 
     def _collected(self) -> Json:
         extra = {key: value for key, value in self._kept.items() if not key.startswith("_")}
         for key, parts in self._texts.items():
             # Of a field not known here, either a text cut into pieces or a word that every delta repeats.
             repeated = key != "refusal" and len(set(parts)) == 1
-            extra[key] = parts[0] if repeated else "".join(parts)
+            extra.setdefault(key, parts[0] if repeated else "".join(parts))
         if self._details:
             extra["reasoning_details"] = merge_reasoning_details(self._details)
         if rest := self._audio.rest:
