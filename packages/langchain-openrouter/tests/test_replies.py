@@ -270,6 +270,29 @@ class TestUsage:
         usage = usage_of({"prompt_tokens": 12.0, "completion_tokens": 2.6, "total_tokens": 15})
         assert usage == {"input_tokens": 12, "output_tokens": 3, "total_tokens": 15}
 
+    def test_names_of_other_apis(self) -> None:
+        """Some servers count chats under the names of Responses."""
+        wire = {
+            "input_tokens": 4,
+            "output_tokens": 5,
+            "total_tokens": 9,
+            "input_tokens_details": {"cached_tokens": 1},
+            "output_tokens_details": {"reasoning_tokens": 2},
+        }
+        body = completion()
+        body["usage"] = {**wire, "cost": 0.5}
+        message = parse_completion(json.dumps(body).encode(), {}, secrets=()).generations[0].message
+        assert isinstance(message, AIMessage)
+        assert message.usage_metadata == {
+            "input_tokens": 4,
+            "output_tokens": 5,
+            "total_tokens": 9,
+            "input_token_details": {"cache_read": 1},
+            "output_token_details": {"reasoning": 2},
+        }
+        assert message.response_metadata["cost"] == 0.5
+        assert message.response_metadata.keys() & wire.keys() == set()
+
 
 class TestStream:
     def test_ids_and_position(self) -> None:
@@ -287,6 +310,16 @@ class TestStream:
             {**event(), "choices": [], "usage": usage},
         )
         assert added_up(chunks).usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+
+    def test_a_report_of_the_cost_alone_takes_no_tokens_away(self) -> None:
+        chunks = chunks_of(
+            event({"content": "a"}, usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}),
+            event({}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}),
+            {**event(), "choices": [], "usage": {"prompt_tokens": None, "cost": 0.5}},
+        )
+        message = added_up(chunks)
+        assert message.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+        assert message.response_metadata["cost"] == 0.5
 
     def test_usage_can_be_left_out(self) -> None:
         last = {**END, "usage": {"prompt_tokens": 3, "completion_tokens": 2}}

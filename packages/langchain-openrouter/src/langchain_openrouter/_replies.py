@@ -32,15 +32,16 @@ EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 _BODY_KEYS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 _CHOICE_KEYS: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs", "error"})
 MESSAGE_KEYS: Final = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content"})
-_TOKEN_KEYS: Final = frozenset(
-    {
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "prompt_tokens_details",
-        "completion_tokens_details",
-    }
-)
+_TOKEN_NAMES: Final[Mapping[str, str]] = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "total_tokens": "total_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens_details": "output_tokens_details",
+}
+"""What is counted in `usage`, and its name in other APIs (digest 7.1), which some servers use in chats too."""
+
+_TOKEN_KEYS: Final = frozenset({*_TOKEN_NAMES, *_TOKEN_NAMES.values()})
 _INPUT_DETAILS: Final = (
     ("cached_tokens", "cache_read"),
     ("cache_write_tokens", "cache_creation"),
@@ -300,7 +301,9 @@ def usage_of(usage: Json) -> UsageMetadata | None:
     Details that are zero or unreported are absent. Counts that are not integers are rounded.
     """
     if "prompt_tokens" not in usage and "completion_tokens" not in usage:
-        return None
+        if "input_tokens" not in usage and "output_tokens" not in usage:
+            return None
+        usage = {ours: usage.get(theirs) for ours, theirs in _TOKEN_NAMES.items()}
     read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     counted = UsageMetadata(
         input_tokens=read,
@@ -312,6 +315,16 @@ def usage_of(usage: Json) -> UsageMetadata | None:
     if details := _details(usage.get("completion_tokens_details"), _OUTPUT_DETAILS):
         counted["output_token_details"] = cast("Any", details)
     return counted
+
+
+def later_usage(before: Json, after: Json) -> Json:
+    """Return what two reports on one answer say together: the later one counts, nothing is added up.
+
+    Token counts belong together; a report without any, of the cost alone, leaves the earlier ones.
+    """
+    if any(after.get(key) is not None for key in _TOKEN_KEYS):
+        before = {key: value for key, value in before.items() if key not in _TOKEN_KEYS}
+    return {**before, **{key: value for key, value in after.items() if value is not None}}
 
 
 def _details(raw: object, names: tuple[tuple[str, str], ...]) -> dict[str, int]:

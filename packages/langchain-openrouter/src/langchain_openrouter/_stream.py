@@ -25,6 +25,7 @@ from langchain_openrouter._replies import (
     content_of,
     dict_of,
     dicts_of,
+    later_usage,
     mark_unreadable,
     merge_reasoning_details,
     metadata_of,
@@ -269,8 +270,8 @@ class ReplyStream:
         if odd or self._surrogates.waits:
             payload = self._mend(payload)
         self._top.update(_without_nulls(payload))
-        # Reported twice by some servers: the last report counts, nothing is added up.
-        self._usage = dict_of(payload.get("usage")) or self._usage
+        if usage := dict_of(payload.get("usage")):
+            self._usage = later_usage(self._usage or {}, usage)
         choices = payload.get("choices")
         choice = dict_of(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else None
         failed = payload.get("error")
