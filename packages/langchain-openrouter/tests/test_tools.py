@@ -50,6 +50,7 @@ class Nested(BaseModel):
     maybe: Inner | None = None
 
 
+MARK = {"type": "ephemeral"}
 DICT_TOOL: Json = {
     "type": "function",
     "function": {
@@ -97,6 +98,77 @@ def test_dicts_of_the_api_travel_verbatim(given: Json) -> None:
     assert to_wire_tool(given) == given
     to_wire_tool(given, strict=True)
     assert json.dumps(given) == before
+
+
+class Node(BaseModel):
+    """A node of a tree."""
+
+    name: str
+    children: list["Node"] = Field(default_factory=list["Node"])
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    root: Node
+
+
+def grow(tree: Tree) -> None:
+    """Grow a tree."""
+
+
+NODE: Json = {
+    "type": "object",
+    "properties": {
+        "name": {"title": "Name", "type": "string"},
+        "children": {"title": "Children", "type": "array", "items": {"$ref": "#/$defs/Node"}},
+    },
+    "required": ["name", "children"],
+    "additionalProperties": False,
+}
+DEFINITIONS: Json = {"Node": {**NODE, "title": "Node", "description": "A node of a tree."}}
+
+
+@pytest.mark.parametrize("given", [Node, Node.model_json_schema()], ids=["class", "schema"])
+def test_a_class_that_holds_itself_keeps_its_definition(given: Any) -> None:
+    """At the root, which must be an object and no reference; in tools and in response formats."""
+    tool_wire = to_wire_tool(given, strict=True)["function"]
+    assert (tool_wire["name"], tool_wire["description"]) == ("Node", "A node of a tree.")
+    assert tool_wire["parameters"] == {**NODE, "$defs": DEFINITIONS}
+    format_wire = to_response_format(given, strict=True)["json_schema"]
+    assert (format_wire["name"], format_wire["schema"]) == ("Node", {**NODE, "$defs": DEFINITIONS})
+
+
+@pytest.mark.parametrize("given", [Tree, tool(grow)], ids=["class", "langchain tool"])
+def test_a_field_that_holds_itself_keeps_its_definition(given: Any) -> None:
+    parameters = to_wire_tool(given)["function"]["parameters"]
+    (field,) = parameters["properties"].values()
+    assert parameters["$defs"]["Node"]["properties"]["children"]["items"] == {"$ref": "#/$defs/Node"}
+    assert field["$ref"].startswith("#/$defs/")
+
+
+def test_definitions_without_a_cycle_are_put_in_their_places() -> None:
+    """As LangChain does, for models that cannot follow references."""
+    assert "$defs" not in to_wire_tool(Nested)["function"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "f", "description": "F.", "input_schema": {"type": "object", "properties": {}}},
+        {"type": "custom", "name": "f", "description": "F.", "input_schema": {"type": "object", "properties": {}}},
+        {"name": "f", "description": "F.", "parameters": {"type": "object", "properties": {}}},
+        tool("f", description="F.", args_schema={"type": "object", "properties": {}})(get_weather),
+    ],
+    ids=["Anthropic", "Anthropic, with its type", "OpenAI's function", "langchain tool"],
+)
+def test_a_tool_keeps_its_mark_for_the_cache(given: Any) -> None:
+    """In every spelling; LangChain's tools hold it in their `extras`."""
+    marked: Any = {**given, "cache_control": MARK} if isinstance(given, dict) else given
+    if marked is given:
+        marked.extras = {"cache_control": MARK}
+    function = {"name": "f", "description": "F.", "parameters": {"type": "object", "properties": {}}}
+    assert to_wire_tool(marked) == {"type": "function", "function": function, "cache_control": MARK}
 
 
 def test_strict_closes_the_schema_and_leaves_server_tools_alone() -> None:

@@ -1,10 +1,11 @@
 """Tools, tool choices and JSON Schemas in the forms that the API takes; pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from langchain_openrouter.errors import ConfigurationError
 
@@ -32,14 +33,15 @@ def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
         strict: True asks for arguments that match the schema exactly, and closes the schema for that;
             None sends nothing.
     """
-    given: Mapping[str, Any] = cast("Mapping[str, Any]", tool) if isinstance(tool, Mapping) else {}
-    if given.get("type", "object") != "object":
+    given = _dict_in(tool)
+    if "input_schema" not in given and given.get("type", "object") != "object":
         wire: Json = dict(given)
-    elif _is_named_schema(given):
-        function = {("parameters" if key == "schema" else key): value for key, value in given.items()}
-        wire = {"type": "function", "function": function}
     else:
-        wire = convert_to_openai_tool(cast("Any", tool))
+        wire = {"type": "function", "function": _function_of(tool)}
+        # Anthropic marks its tools beside the schema, LangChain's have a place for what providers add.
+        marks = given if "name" in given else getattr(tool, "extras", None) or {}
+        if (mark := marks.get("cache_control")) is not None:
+            wire["cache_control"] = mark
     function = wire.get("function")
     if strict is None or not isinstance(function, dict):
         return wire
@@ -47,6 +49,67 @@ def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
     if strict and isinstance(closed.get("parameters"), dict):
         closed["parameters"] = close_schema(closed["parameters"])
     return {**wire, "function": closed}
+
+
+def _function_of(tool: ToolLike) -> Json:
+    """Return name, description and parameters of what is no dict of the API."""
+    given = _dict_in(tool)
+    if _is_named_schema(given):
+        return {("parameters" if key == "schema" else key): value for key, value in given.items()}
+    if "name" in given and "input_schema" in given:
+        described = {key: given[key] for key in ("name", "description") if key in given}
+        return {**described, "parameters": given["input_schema"]}
+    function: Json = convert_to_openai_tool(cast("Any", _rooted(given) if given else tool))["function"]
+    schema = _rooted(_schema_of(tool))
+    # LangChain puts definitions in the place of references, and nothing in the place of one that holds itself.
+    if _has_cycle(schema):
+        function["parameters"] = {key: value for key, value in schema.items() if key not in {"title", "description"}}
+    return function
+
+
+def _rooted(schema: Mapping[str, Any]) -> Json:
+    """Return a schema that is no reference itself, as Pydantic's of a class that holds itself is."""
+    root = schema.get("$defs", {}).get(_name_in(str(schema.get("$ref"))))
+    return {**schema} if root is None else {**root, "$defs": schema["$defs"]}
+
+
+def _schema_of(tool: ToolLike) -> Json:
+    """Return the JSON Schema that Pydantic has for a class or for the arguments of a LangChain tool, or {}."""
+    model: Any = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return model.model_json_schema()
+    return {}
+
+
+def _has_cycle(schema: Json) -> bool:
+    """Tell whether a definition of a schema holds itself, at any depth."""
+    definitions = cast("Json", schema.get("$defs", {}))
+    reached = {name: {_name_in(ref) for ref in _references_in(inner)} for name, inner in definitions.items()}
+    for middle in reached:
+        for names in reached.values():
+            if middle in names:
+                names |= reached[middle]
+    return any(name in names for name, names in reached.items())
+
+
+def _references_in(schema: Any) -> Iterator[str]:
+    inner: Iterable[Any] = ()
+    if isinstance(schema, dict):
+        inner = cast("Json", schema).values()
+        if isinstance(reference := cast("Json", schema).get("$ref"), str):
+            yield reference
+    elif isinstance(schema, list):
+        inner = cast("list[Any]", schema)
+    for part in inner:
+        yield from _references_in(part)
+
+
+def _name_in(reference: str) -> str:
+    return reference.rpartition("/")[2]
+
+
+def _dict_in(tool: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", tool) if isinstance(tool, Mapping) else {}
 
 
 def _is_named_schema(given: Mapping[str, Any]) -> bool:
@@ -116,18 +179,18 @@ def to_response_format(schema: ToolLike, *, strict: bool | None = None) -> Json:
         schema: A Pydantic class, TypedDict, JSON Schema, or `{"name": ..., "schema": ...}` as on the wire.
         strict: As for `to_wire_tool`.
     """
-    given: Mapping[str, Any] = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
+    given = _dict_in(schema)
     if _is_named_schema(given):
         wire: Json = dict(given)
     else:
-        found = convert_to_json_schema(cast("Any", schema))
+        function = _function_of(schema)
         # The name must be a plain word; titles of dictionary schemas are free text.
-        title = str(found.get("title") or "answer")
+        title = str(function["name"] or "answer")
         name = "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in title)[:NAME_LIMIT]
         wire = {"name": name}
-        if description := found.get("description"):
+        if description := function.get("description"):
             wire["description"] = description
-        wire["schema"] = {k: v for k, v in found.items() if k not in {"title", "description"}}
+        wire["schema"] = {k: v for k, v in function.get("parameters", {}).items() if k not in {"title", "description"}}
     if strict is not None:
         wire["strict"] = strict
         if strict:
