@@ -219,6 +219,7 @@ NAMED = {"type": "function", "function": {"name": "f"}}
         ("any", "required"),
         (True, NAMED),
         (False, None),
+        ("", None),
         ("f", NAMED),
         (NAMED, NAMED),
         ({"type": "openrouter:web_search"}, {"type": "openrouter:web_search"}),

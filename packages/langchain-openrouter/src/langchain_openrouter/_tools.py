@@ -39,7 +39,7 @@ def to_wire_tool(tool: ToolLike, *, strict: bool | None = None) -> Json:
     else:
         wire = {"type": "function", "function": _function_of(tool)}
         # Anthropic marks its tools beside the schema, LangChain's have a place for what providers add.
-        marks = given if "name" in given else getattr(tool, "extras", None) or {}
+        marks = given if "name" in given else _dict_in(getattr(tool, "extras", None))
         if (mark := marks.get("cache_control")) is not None:
             wire["cache_control"] = mark
     function = wire.get("function")
@@ -125,7 +125,7 @@ def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
     """Return `tool_choice` for the request.
 
     Args:
-        choice: "auto", "none", "required" or "any" (the same), True for the only tool there is, False for no
+        choice: "auto", "none", "required" or "any" (the same), True for the only tool there is, False or "" for no
             choice of ours, the name of a tool, or a dict: in Anthropic's spelling, or verbatim.
         tools: The tools of the request, to check names against.
 
@@ -140,7 +140,7 @@ def to_wire_choice(choice: Any, tools: Sequence[Json]) -> Any:
         if len(tools) != 1:
             raise ConfigurationError(f"tool_choice=True needs exactly one tool, not {len(tools)}")
         return _function_choice(names[0]) if names else {"type": tools[0]["type"]}
-    if choice is False:
+    if choice is False or choice == "":
         return None
     if isinstance(choice, Mapping):
         return _from_choice_object(cast("Mapping[str, Any]", choice))
