@@ -31,6 +31,10 @@ MESSAGES: dict[str, tuple[Any, list[Json]]] = {
     "developer": (("developer", "s"), [{"role": "developer", "content": "s"}]),
     "human": (HumanMessage("h"), [{"role": "user", "content": "h"}]),
     "human with a name": (HumanMessage("h", name="Ada"), [{"role": "user", "content": "h", "name": "Ada"}]),
+    "human with a name where 0.2 versions looked for it": (
+        HumanMessage("h", additional_kwargs={"name": "Ada"}),
+        [{"role": "user", "content": "h", "name": "Ada"}],
+    ),
     "plain strings in a list": (
         HumanMessage(["a", {"type": "text", "text": "b"}]),
         [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}],

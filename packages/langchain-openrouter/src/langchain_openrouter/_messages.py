@@ -93,8 +93,9 @@ def _encode(message: BaseMessage) -> list[Json]:
 
 
 def _named(wire: Json, message: BaseMessage) -> Json:
-    if message.name:
-        wire["name"] = message.name
+    # 0.2 versions of this package took it from the second place only.
+    if name := message.name or message.additional_kwargs.get("name"):
+        wire["name"] = name
     return wire
 
 
