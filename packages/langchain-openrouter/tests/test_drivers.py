@@ -93,7 +93,7 @@ class TestEveryWayToAsk:
             **({"stream": True} if ask in STREAMED else {}),
         }
 
-    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 524, 529])
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520, 524, 529])
     def test_tries_again(self, server: ScriptedServer, ask: Ask, status: int) -> None:
         server.answer(error_reply(status, headers=AT_ONCE), good(ask))
         assert ask(model_for(server)) == "Hello"

@@ -13,7 +13,7 @@ from langchain_openrouter import (
     StreamBroken,
     TimedOut,
 )
-from langchain_openrouter._retry import RETRYABLE_STATUSES, RetryPolicy, may_retry, parse_retry_after, plan_waits
+from langchain_openrouter._retry import RetryPolicy, may_retry, parse_retry_after, plan_waits
 from langchain_openrouter.errors import class_for
 
 
@@ -59,18 +59,13 @@ def test_what_may_be_tried_again() -> None:
         408,
         429,
         500,
-        502,
-        503,
-        504,
-        524,
-        529,
+        *range(502, 600),
     }
     assert may_retry(TimedOut("x"))
     assert may_retry(StreamBroken("x"))
     assert not may_retry(ConfigurationError("x"))
     assert not may_retry(ProtocolViolation("x"))
     assert not may_retry(APIError("x", code="weird"))
-    assert len(RETRYABLE_STATUSES) == 8
 
 
 NOW = 1_795_000_000.0

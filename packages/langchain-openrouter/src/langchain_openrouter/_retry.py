@@ -14,7 +14,9 @@ from langchain_openrouter.errors import APIError, OpenRouterError
 RETRY_AFTER_CAP_S: Final = 60.0
 """The longest wait a server may ask for; a longer `Retry-After` waits this long."""
 
-RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504, 524, 529})
+RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, *range(502, 600)})
+"""All that may pass: what stands before an API has statuses of its own (524 and 529, digest 2.2, are not all of them).
+501 says that the server cannot do this at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,9 +109,8 @@ class ChatOpenRouter(BaseChatModel):
     that keeps the connection alive is never cut. Not milliseconds, as in the other package of this name."""
 
     max_retries: int = Field(default=2, ge=0)
-    """Further tries after a failed one, with growing waits: connection failures and statuses 408, 429, 500,
-    502, 503, 504, 524 and 529, before anything of the answer was handed on. A `Retry-After` is honoured up
-    to 60 seconds."""
+    """Further tries after a failed one, with growing waits: connection failures and statuses 408, 429 and
+    5xx (but 501), before anything of the answer was handed on. A `Retry-After` is honoured up to 60 seconds."""
 
     http_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
     """A `httpx2.Client` to use instead of the shared one, with its own proxies, certificates and limits."""
