@@ -475,12 +475,54 @@ def test_an_answer_that_was_cut_off_is_a_parsing_error(
         assert isinstance(raw["parsing_error"], OutputParserException)
 
 
-@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-def test_an_answer_that_ends_at_the_limit_is_whole(server: ScriptedServer, method: Method) -> None:
-    body = completion('{"location": "SF"}')
-    body["choices"][0]["finish_reason"] = "length"
+TEXT_METHODS: list[Method] = ["json_schema", "json_mode"]
+
+
+@pytest.mark.parametrize("method", TEXT_METHODS)
+@pytest.mark.parametrize("schema", [GetWeather, Weather])
+@pytest.mark.parametrize("cut", ['{"location": "San', '{"location": "SF", "more": [1', '```json\n{"location":'])
+def test_text_that_lacks_its_end_is_a_parsing_error(
+    server: ScriptedServer, method: Method, schema: Any, cut: str
+) -> None:
+    """Also when the server says that the model stopped by itself."""
+    server.answer(json_reply(completion(cut)))
+    structured = model_for(server).with_structured_output(schema, method=method, include_raw=True)
+    result = structured.invoke("hi")
+    assert result["parsed"] is None
+    assert "before the end of its JSON" in str(result["parsing_error"])
+
+
+@pytest.mark.parametrize("method", TEXT_METHODS)
+@pytest.mark.parametrize("finish", ["stop", "length"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"location": "SF"}\n```',
+        '{"location": "SF"} Is there more {that I can do?',
+        '{"location": "SF"}',
+    ],
+)
+def test_text_that_holds_all_of_its_json_is_read(
+    server: ScriptedServer, method: Method, finish: str, text: str
+) -> None:
+    """Whatever stands around it, and wherever the answer was cut."""
+    body = completion(text)
+    body["choices"][0]["finish_reason"] = finish
     server.answer(json_reply(body))
     assert model_for(server).with_structured_output(Weather, method=method).invoke("hi") == {"location": "SF"}
+
+
+def test_prose_is_no_json_that_was_cut_off(server: ScriptedServer) -> None:
+    server.answer(json_reply(completion("Sorry.")))
+    with pytest.raises(OutputParserException, match="Invalid json output: Sorry"):
+        model_for(server).with_structured_output(Weather, method="json_mode").invoke("hi")
+
+
+@pytest.mark.parametrize("method", TEXT_METHODS)
+def test_a_refusal_is_a_parsing_error_that_says_so(server: ScriptedServer, method: Method) -> None:
+    server.answer(json_reply(completion(None, refusal="I will not.")))
+    with pytest.raises(OutputParserException, match=r"the model refused: I will not\."):
+        model_for(server).with_structured_output(Weather, method=method).invoke("hi")
 
 
 @pytest.mark.parametrize("schema", [GetWeather, Weather])

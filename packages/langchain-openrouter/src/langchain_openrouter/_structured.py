@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -12,6 +13,7 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 from typing_extensions import override
@@ -118,15 +120,33 @@ def _refuse_broken_calls(result: list[Generation], *, partial: bool) -> None:
 
 
 def _refuse_cut_text(result: list[Generation], *, partial: bool) -> None:
-    """Raise for text that ended at the limit of tokens: LangChain's parsers complete its JSON as if it were all."""
+    """Raise for JSON that lacks its end, and for a refusal: LangChain's parsers complete it as if it were all."""
     message = _finished(result, partial=partial)
-    if message is None or message.response_metadata.get("finish_reason") != "length":
+    if message is None:
         return
+    if not message.text and (refusal := message.additional_kwargs.get("refusal")):
+        raise OutputParserException(f"the model refused: {refusal}", llm_output=str(refusal))
     try:
-        json.loads(message.text)
+        parse_json_markdown(message.text, parser=_decode_first)
     except ValueError as cause:
-        limit = "the answer was cut off at its limit of tokens, before the end of its JSON"
-        raise OutputParserException(limit, llm_output=message.text) from cause
+        at_limit = message.response_metadata.get("finish_reason") == "length"
+        if at_limit or _can_be_completed(message.text):
+            where = " at its limit of tokens" if at_limit else ""
+            cut = f"the answer was cut off{where}, before the end of its JSON"
+            raise OutputParserException(cut, llm_output=message.text) from cause
+
+
+def _decode_first(text: str) -> Any:
+    """Return the JSON that a text begins with; what some models say after it does not matter."""
+    return json.JSONDecoder(strict=False).raw_decode(text)[0]
+
+
+def _can_be_completed(text: str) -> bool:
+    """Tell whether a text is the beginning of JSON; LangChain has an error of its own for what is none."""
+    with suppress(ValueError):
+        parse_json_markdown(text)
+        return True
+    return False
 
 
 def _tool_parser(schema: object, name: str) -> Any:
