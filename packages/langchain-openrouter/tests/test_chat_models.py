@@ -165,11 +165,12 @@ class TestCopies:
 
     @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
     def test_dumps_and_loads(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without secrets in between."""
+        """Without secrets in between, and with what JSON has no form for."""
         model = ChatOpenRouter(
             model="a/b",
             base_url=server.url,
             api_key=SecretStr(KEY),
+            timeout=httpx2.Timeout(5, connect=1),
             reasoning={"effort": "high"},
             default_headers={"x-secret": HEADER},
         )
@@ -185,6 +186,7 @@ class TestCopies:
         )
         assert isinstance(twin, ChatOpenRouter)
         assert twin.reasoning == {"effort": "high"}
+        assert twin.request_timeout == [1, 5, 5, 5]
         assert twin.invoke("hi").text == "Hello"
         assert server.seen[-1].headers["authorization"] == f"Bearer {KEY}"
 
@@ -192,6 +194,8 @@ class TestCopies:
         """Neither the key nor the values of headers."""
         model = ChatOpenRouter(model="a/b", api_key=SecretStr(KEY), default_headers={"x-secret": HEADER})
         assert KEY not in repr(model) + str(model) + str(model.model_dump())
+        model.openrouter_api_key = KEY  # what is assigned is not validated
+        assert KEY not in repr(model) + str(model.model_dump())
         assert HEADER not in repr(model) + str(model) + str(model.model_dump())
 
 

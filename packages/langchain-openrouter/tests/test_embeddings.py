@@ -374,7 +374,9 @@ class TestCopies:
 
     def test_secrets(self) -> None:
         model = OpenRouterEmbeddings(model="a/b", api_key=KEY, default_headers={"x-secret": BASIC})
-        for twin in (model, pickle.loads(pickle.dumps(model)), copy.deepcopy(model), model.model_copy()):  # noqa: S301
+        assigned = model.model_copy()
+        assigned.openrouter_api_key = KEY
+        for twin in (assigned, model, pickle.loads(pickle.dumps(model)), copy.deepcopy(model), model.model_copy()):  # noqa: S301
             shown = repr(twin) + str(twin) + str(twin.model_dump()) + twin.model_dump_json() + dumps(twin)
             assert [secret for secret in (KEY, BASIC) if secret in shown] == []
             assert twin.default_headers == {"x-secret": BASIC}
@@ -401,7 +403,7 @@ class TestCopies:
 
     @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
     def test_dumps_and_loads(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        text = dumps(embeddings_for(server, dimensions=7))
+        text = dumps(embeddings_for(server, dimensions=7, timeout=httpx2.Timeout(5)))
         monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
         twin = loads(
             text,

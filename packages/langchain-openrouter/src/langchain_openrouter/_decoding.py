@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote
 
 import msgspec
+from pydantic import SecretStr
 
 from langchain_openrouter.errors import ProtocolViolation
 
@@ -38,6 +39,11 @@ def secrets_in(headers: Iterable[tuple[bytes, bytes]]) -> Secrets:
     found |= {quote(text, safe="") for text in found}
     # The longest first: a part must not be replaced before the whole.
     return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=lambda s: (-len(s), s)))
+
+
+def hide(key: object) -> object:
+    """Return a key in a form that no repr and no dump shows."""
+    return SecretStr(key) if isinstance(key, str) else key
 
 
 def redact(text: str, secrets: Secrets) -> str:

@@ -37,6 +37,11 @@ def warn_of_milliseconds(value: object) -> None:
         warn_user(f"timeout={value} is in seconds here; did you mean {longest / 1000:g}?")
 
 
+def dumpable_timeout(value: object) -> dict[str, Any]:
+    """Return the argument that stands for a `httpx2.Timeout` in JSON, or nothing for what has a form there."""
+    return {"request_timeout": _phases_of(value)} if _is_httpx2(value, "Timeout") else {}
+
+
 def check_client(argument: str, client: object, kind: str) -> None:
     """Tell what is wrong with a client of the user before it is used.
 

@@ -20,8 +20,8 @@ from pydantic import ConfigDict, Field, SecretStr, SkipValidation, field_validat
 from typing_extensions import Unpack, override
 
 from langchain_openrouter import _blocks
-from langchain_openrouter._decoding import secrets_in
-from langchain_openrouter._http_options import check_client, check_timeout, warn_of_milliseconds
+from langchain_openrouter._decoding import hide, secrets_in
+from langchain_openrouter._http_options import check_client, check_timeout, dumpable_timeout, warn_of_milliseconds
 from langchain_openrouter._request import (
     DEFAULT_BASE_URL,
     UNTRACED,
@@ -213,7 +213,11 @@ class ChatOpenRouter(BaseChatModel):
     @classmethod
     def _keep_secret(cls, value: Any) -> Any:
         # The annotation has `str` for callers only: what the field holds is a secret, in every repr and dump.
-        return SecretStr(value) if isinstance(value, str) else value
+        return hide(value)
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, hide(value) if name == "openrouter_api_key" else value)
 
     @field_validator("app_categories", mode="before")
     @classmethod
@@ -261,6 +265,12 @@ class ChatOpenRouter(BaseChatModel):
     @override
     def lc_secrets(self) -> dict[str, str]:
         return {"openrouter_api_key": "OPENROUTER_API_KEY"}
+
+    @property
+    @override
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `dumps` writes in another form: JSON has none for a `httpx2.Timeout`."""
+        return dumpable_timeout(self.request_timeout)
 
     @classmethod
     @override

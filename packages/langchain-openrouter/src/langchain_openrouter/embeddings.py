@@ -20,7 +20,9 @@ from langchain_openrouter._access import (
     key_from_env,
     split_categories,
 )
+from langchain_openrouter._decoding import hide
 from langchain_openrouter._embeddings import Embedded, parse_embeddings
+from langchain_openrouter._http_options import dumpable_timeout
 from langchain_openrouter._request import DEFAULT_BASE_URL, WireRequest, encode_body
 from langchain_openrouter._retry import plan_waits
 from langchain_openrouter.costs import count_call
@@ -119,6 +121,11 @@ class OpenRouterEmbeddings(Serializable, Embeddings):
     def _split_categories(cls, value: Any) -> Any:
         return split_categories(value)
 
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Pydantic does not look at what is assigned.
+        super().__setattr__(name, hide(value) if name == "openrouter_api_key" else value)
+
     # -- what LangChain asks of a serializable object ------------------------------------------------------
 
     @property
@@ -130,6 +137,12 @@ class OpenRouterEmbeddings(Serializable, Embeddings):
     @override
     def lc_secrets(self) -> dict[str, str]:
         return {"openrouter_api_key": "OPENROUTER_API_KEY"}
+
+    @property
+    @override
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `dumps` writes in another form: JSON has none for a `httpx2.Timeout`."""
+        return dumpable_timeout(self.request_timeout)
 
     @classmethod
     @override
