@@ -311,14 +311,14 @@ class TestHeaders:
 
     def test_a_stream_asks_not_to_be_compressed(self) -> None:
         """A compressor would hold text back."""
-        common: Json = {"api_key": None, "user_agent": "a", "app": {}}
+        common: Json = {"api_key": None, "user_agent": "a", "app": {}, "trace": {}}
         assert (b"accept-encoding", b"identity") in build_headers(**common, stream=True)
         assert (b"accept-encoding", b"identity") not in build_headers(**common, stream=False)
 
     def test_a_line_break_is_refused_without_showing_the_value(self) -> None:
         """A key pasted with a line break inside must not end up in a traceback."""
         with pytest.raises(ConfigurationError) as caught:
-            build_headers(api_key="se\ncret", user_agent="a", app={}, stream=False)
+            build_headers(api_key="se\ncret", user_agent="a", app={}, trace={}, stream=False)
         assert "authorization" in str(caught.value)
         assert "cret" not in str(caught.value)
 

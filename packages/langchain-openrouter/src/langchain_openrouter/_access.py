@@ -18,6 +18,7 @@ from langchain_openrouter._decoding import secrets_in
 from langchain_openrouter._http_options import check_client, check_timeout, warn_of_milliseconds
 from langchain_openrouter._request import DEFAULT_BASE_URL, WireRequest, build_headers, completions_url, is_loopback
 from langchain_openrouter._retry import RetryPolicy
+from langchain_openrouter._trace_context import trace_headers
 from langchain_openrouter.errors import ConfigurationError
 
 key_from_env: Final = secret_from_env("OPENROUTER_API_KEY", default=None)
@@ -120,6 +121,7 @@ class Access:
             api_key=self._key,
             user_agent=f"langchain-openrouter/{_version()}",
             app=self.app,
+            trace=trace_headers(),
             user_headers=(self.default_headers or {},),
             stream=False,
         )

@@ -268,6 +268,7 @@ def build_headers(
     api_key: str | None,
     user_agent: str,
     app: Mapping[str, str | None],
+    trace: Mapping[str, str],
     user_headers: Iterable[Mapping[str, str]] = (),
     stream: bool,
 ) -> list[Header]:
@@ -277,6 +278,7 @@ def build_headers(
         api_key: Sent as a bearer token; None for a server that needs none.
         user_agent: Name and version of this package.
         app: Attribution headers; those without a value are not sent.
+        trace: Headers that place the request in a trace of the caller's.
         user_headers: Headers of the model, then those of the call.
         stream: Whether the answer is a stream, which must not be compressed: a compressor holds text back.
 
@@ -292,6 +294,7 @@ def build_headers(
     if api_key:
         named["authorization"] = f"Bearer {api_key}"
     named.update({name.lower(): value for name, value in app.items() if value})
+    named.update(trace)
     for headers in user_headers:
         named.update({name.lower(): value for name, value in headers.items()})
     for name, value in named.items():

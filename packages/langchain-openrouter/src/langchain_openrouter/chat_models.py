@@ -40,6 +40,7 @@ from langchain_openrouter._request import (
 from langchain_openrouter._retry import RetryPolicy
 from langchain_openrouter._structured import Method, structure_output
 from langchain_openrouter._tools import ToolLike, to_wire_choice, to_wire_tools
+from langchain_openrouter._trace_context import trace_headers
 from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
 from langchain_openrouter.settings import Plugin, Provider, Reasoning, Trace
@@ -456,6 +457,7 @@ class ChatOpenRouter(BaseChatModel):
             api_key=api_key,
             user_agent=f"langchain-openrouter/{_version()}",
             app=app_headers(self.__dict__, call),
+            trace=trace_headers(),
             user_headers=user_headers(self.__dict__, call),
             stream=stream,
         )
