@@ -315,7 +315,8 @@ class ReplyStream:
                 if key not in MESSAGE_KEYS and value not in EMPTY:
                     self._keep(key, value, extra)
         metadata: Json = {"model_provider": MODEL_PROVIDER}
-        if logprobs := self._logprobs(choice):
+        logprobs = self._logprobs(choice) if choice.get("logprobs") else None
+        if logprobs:
             metadata["logprobs"] = logprobs
         if not (content or extra or fields or logprobs):
             return None
