@@ -363,10 +363,40 @@ async def test_a_request_whose_child_dies_gets_an_error_and_the_next_an_answer()
             async for _ in events:
                 pass
         assert type(caught.value) in (Cut, Unavailable)
-        await until(lambda: not model.is_ready)
 
         assert type([batch async for batch in caller.call(chat(2), ENDPOINT)][-1][-1]) is Ended
         assert "running=0 waiting=0" in repr(model)
+
+
+async def test_requests_in_line_outlive_the_child() -> None:
+    """What waited while the child died, and reached it no more, is answered by the next one."""
+    model = LocalModel(settings(parallel=1), sleep=lambda _: asyncio.sleep(0))
+    async with calling(model) as caller:
+        events = caller.call(chat(400), ENDPOINT)
+        await anext(events)
+
+        async def wait_in_line() -> list[Event]:
+            return [event async for batch in caller.call(chat(2), ENDPOINT) for event in batch]
+
+        waiting = [asyncio.create_task(wait_in_line()) for _ in range(3)]
+        await until(lambda: "waiting=3" in repr(model))
+        assert model.pid is not None
+        os.kill(model.pid, signal.SIGKILL)
+        with pytest.raises(UpstreamError):
+            async for _ in events:
+                pass
+
+        assert [Ended, Ended, Ended] == [type(reply[-1]) for reply in await asyncio.gather(*waiting)]
+
+
+async def test_a_child_that_lives_and_takes_no_connection_is_an_error(unused_tcp_port: int) -> None:
+    """Nothing is tried again and again."""
+    model = LocalModel(settings())
+    async with calling(model) as caller:
+        alive = await model.address(READY_S)
+        model._address = LocalAddress(f"http://127.0.0.1:{unused_tcp_port}/v1", alive.api_key)
+        with pytest.raises(Unavailable, match="cannot connect"):
+            await anext(caller.call(chat(2), ENDPOINT))
 
 
 async def test_an_abandoned_request_gives_its_place_back() -> None:

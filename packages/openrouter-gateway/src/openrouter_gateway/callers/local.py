@@ -3,9 +3,9 @@
 starting --answers--> ready --exits--> backing off --time--> starting;  close() from any of them --> stopped
 
 The child's exit is the one sign of bad health. What it was answering breaks with its connections, which the HTTP
-caller reports as `Cut` or `Unavailable`. The next request waits for the restart if that child had answered. If it ended
-before it answered, the next start is likely to fail as well: requests fail at once with its reason while the supervisor
-backs off, and wait again while it starts.
+caller reports as `Cut` or `Unavailable`. The next request waits for the restart if that child had answered, also one
+that finds it gone before its exit is known. If it ended before it answered, the next start is likely to fail as well:
+requests fail at once with its reason while the supervisor backs off, and wait again while it starts.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from openrouter_gateway.callers.pool import Target
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
-from openrouter_gateway.errors import ConfigError, Unavailable
+from openrouter_gateway.errors import ConfigError, Cut, Unavailable
 from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.base import Address, Protocol
 
@@ -47,6 +47,8 @@ _HEALTHY_S: Final = 60.0
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
 _EXIT_WAIT_S: Final = 3.0
+# A child's sockets close before its exit is told of.
+_EXIT_NOTICE_S: Final = 1.0
 _KEPT_LOG_LINES: Final = 20
 _SHOWN_LOG_LINES: Final = 2
 
@@ -199,6 +201,14 @@ class LocalModel:
         except TimeoutError:
             raise Unavailable(f"the embedded model was not ready within {timeout_s:g} s") from None
         return self._address
+
+    async def has_ended(self, child: LocalAddress) -> bool:
+        """Return whether a child that broke a connection, or took none, has ended: once that is known."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_NOTICE_S):
+                while self._address is child:
+                    await self._changed.wait()
+        return self._address is not child
 
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator[None]:
@@ -354,14 +364,29 @@ class LocalCaller:
         return f"<LocalCaller {self._model!r}>"
 
     async def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        """See `base.Caller`."""
+        """See `base.Caller`.
+
+        When a child breaks off, the place is kept until its exit is known, so that who is next in line does not meet
+        it, too. A request that reached no child goes to the next one.
+        """
         async with self._model.slot():
-            child = await self._model.address(self._ready_timeout_s)
-            protocol = PROTOCOLS[endpoint.provider.protocol]
-            target = _target(protocol, child, protocol.chat_address(request, endpoint))
-            async with aclosing(self._http.call_at(target, request, endpoint)) as batches:
-                async for events in batches:
-                    yield events
+            while True:
+                child = await self._model.address(self._ready_timeout_s)
+                try:
+                    async with aclosing(self._call_child(child, request, endpoint)) as batches:
+                        async for events in batches:
+                            yield events
+                except (Cut, Unavailable) as error:
+                    ended = error.provider_status is None and await self._model.has_ended(child)
+                    if not (ended and isinstance(error.__cause__, OSError)):
+                        raise
+                else:
+                    return
+
+    def _call_child(self, child: LocalAddress, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        protocol = PROTOCOLS[endpoint.provider.protocol]
+        target = _target(protocol, child, protocol.chat_address(request, endpoint))
+        return self._http.call_at(target, request, endpoint)
 
 
 def _target(protocol: Protocol, child: LocalAddress, address: Address) -> Target:

@@ -65,7 +65,7 @@ class Pool:
         """Send a request and wait for the head of the answer. Whoever called must close the reply.
 
         Raises:
-            Unavailable: no connection, or it closed before an answer.
+            Unavailable: no connection, then the cause is an `OSError`; or it closed before an answer.
             TimedOut: connecting or answering took too long.
             Garbled: the answer is not HTTP.
         """
