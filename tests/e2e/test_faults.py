@@ -199,6 +199,17 @@ def test_an_answer_that_outlasts_the_drain_time_is_told_so(gateway: Gateway) -> 
     assert [record["ending"] for record in gateway.generations(1)] == ["cancelled"]
 
 
+def test_a_request_that_outlasts_the_drain_time_coming_in_is_told_so(gateway: Gateway) -> None:
+    """It gets an error in the API's shape, and the log no stack trace."""
+    with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=20) as caller:
+        caller.sendall(_raw_request(gateway, "fake/answer")[:-5])
+        time.sleep(0.2)
+        assert 0 == gateway.stop()
+        answer = _read_all(caller)
+    assert b'{"error":{"code":502,"message":"The gateway is shutting down; please send the request again"' in answer
+    assert "Traceback" not in gateway.log()
+
+
 def test_a_providers_words_do_not_give_the_key_away(gateway: Gateway) -> None:
     """Some providers quote the key that they were sent: neither caller nor log gets to see it."""
     response = gateway.post("fake/key-error", stream=True)
@@ -287,3 +298,10 @@ def _raw_request(gateway: Gateway, model: str, **fields: object) -> bytes:
     request = httpx2.Request("POST", f"{gateway.base_url}/chat/completions", json=chat_body(model, **fields))
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     return f"POST /api/v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.read()
+
+
+def _read_all(caller: socket.socket) -> bytes:
+    pieces = bytearray()
+    while data := caller.recv(65536):
+        pieces += data
+    return bytes(pieces)

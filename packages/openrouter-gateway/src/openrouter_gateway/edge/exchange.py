@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from openrouter_gateway.delivery import Client
-from openrouter_gateway.errors import BadRequest, PayloadTooLarge
+from openrouter_gateway.errors import BadRequest, PayloadTooLarge, Unavailable
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -26,29 +26,30 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     Raises:
         PayloadTooLarge: more than `limit` bytes are announced or come.
         CallerGone: the connection closed before the body was complete.
+        Unavailable: the gateway stopped before it was.
     """
     announced = headers.get(b"content-length", b"0")
     if not announced.isdigit():
         raise BadRequest("The Content-Length header is not a number")
     if int(announced) > limit:
         raise _too_large(limit)
-    message = await receive()
+    try:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            pieces = bytearray(body)
+            while message.get("more_body") and len(pieces) <= limit:
+                message = await receive()
+                pieces += message.get("body", b"")
+            body = bytes(pieces)
+    except asyncio.CancelledError:
+        # What is still coming in is cancelled for one reason. The server would answer with a page and a stack trace.
+        raise Unavailable("The gateway is shutting down; please send the request again") from None
     if message["type"] == "http.disconnect":
         raise CallerGone
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    pieces = bytearray(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGone
-        pieces += message.get("body", b"")
-        if len(pieces) > limit:
-            raise _too_large(limit)
-    return bytes(pieces)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
 
 
 def _too_large(limit: int) -> PayloadTooLarge:
