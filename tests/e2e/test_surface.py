@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -98,17 +99,25 @@ def test_wrong_requests_name_what_is_wrong(shared: Gateway, body: bytes, mention
     assert mentions in response.json()["error"]["message"]
 
 
-def test_too_large_a_body_is_refused(shared: Gateway) -> None:
-    """Whether it says so in front or not."""
+@pytest.mark.parametrize("path", ["/chat/completions", "/route/explain"])
+def test_too_large_a_body_is_refused(shared: Gateway, path: str) -> None:
+    """Whether it says so in front or not, on every route."""
     content = b'{"messages":"' + b"x" * 30_000 + b'"}'
-    assert error_of(httpx2.post(f"{shared.base_url}/chat/completions", content=content)) == (
-        413,
-        413,
-        "payload_too_large",
-    )
     pieces = (content[start : start + 1000] for start in range(0, len(content), 1000))
-    response = httpx2.post(f"{shared.base_url}/chat/completions", content=pieces)
-    assert error_of(response) == (413, 413, "payload_too_large")
+    for body in (content, pieces):
+        response = httpx2.post(f"{shared.base_url}{path}", content=body)
+        assert (413, 413, "payload_too_large") == error_of(response)
+
+
+def test_a_caller_who_leaves_before_the_body_is_complete_is_no_failure(shared: Gateway) -> None:
+    """Nothing is logged for it, on any route."""
+    for path in ("/api/v1/chat/completions", "/api/v1/route/explain"):
+        with socket.create_connection(("127.0.0.1", int(shared.root.rpartition(":")[2])), timeout=10) as caller:
+            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{".encode())
+            time.sleep(0.1)
+    assert 200 == httpx2.get(f"{shared.root}/healthz").status_code
+    time.sleep(0.1)
+    assert "Traceback" not in shared.log()
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])

@@ -19,6 +19,7 @@ from openrouter_gateway.edge.exchange import (
     Send,
     Watched,
     read_body,
+    replay,
     send_json,
 )
 from openrouter_gateway.edge.host import HostCheck
@@ -40,6 +41,7 @@ _BETA: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CATEGORY: Final = re.compile("[a-z0-9][a-z0-9-]{0,29}")
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
 class Edge:
@@ -72,6 +74,8 @@ class Edge:
                 return
             if path not in _OPEN:
                 self._services().accountant.identify(credential_of(headers))
+            if scope["method"] not in _BODILESS:
+                receive = replay(await read_body(receive, headers, self._max_body_bytes), receive)
             await self._routes(scope, receive, send)
         except CallerGone:
             return

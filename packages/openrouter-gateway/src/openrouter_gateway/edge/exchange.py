@@ -52,6 +52,16 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     return body
 
 
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that tells of a body that has been read, then of what comes behind it."""
+    told: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return told.pop() if told else await receive()
+
+    return receive_again
+
+
 def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(
         f"The request body is larger than {limit} bytes, the limit of this gateway (server.max_body_bytes)"
