@@ -1,5 +1,6 @@
 """What callers see when providers misbehave, and what providers see when callers leave."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -250,7 +251,21 @@ def test_an_offer_of_http2_is_passed_over(gateway: Gateway) -> None:
 def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
     """Memory for headers has a bound."""
     response = httpx2.get(f"{gateway.root}/healthz", headers={"X-Title": "x" * 1_000_000})
-    assert 400 == response.status_code
+    assert (400, 400) == (response.status_code, response.json()["error"]["code"])
+
+
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01 no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nBad name: x\r\n\r\n"])
+def test_what_is_not_http_is_refused_in_the_apis_shape(gateway: Gateway, sent: bytes) -> None:
+    """Clients read the message of an error from JSON alone."""
+    with socket.create_connection(("127.0.0.1", int(gateway.root.rpartition(":")[2])), timeout=10) as caller:
+        caller.sendall(sent)
+        head, _, body = _read_all(caller).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert (400, "Invalid HTTP request received.") == (
+        json.loads(body)["error"]["code"],
+        json.loads(body)["error"]["message"],
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

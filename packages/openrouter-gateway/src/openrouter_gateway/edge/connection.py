@@ -1,9 +1,10 @@
-"""The server's side of a connection: uvicorn's HTTP/1.1 protocol, with three gaps closed.
+"""The server's side of a connection: uvicorn's HTTP/1.1 protocol, with four gaps closed.
 
 * A caller who pipelines requests and hangs up: uvicorn tells the newest request alone, and the one that runs goes on.
 * A head without end: the parser behind uvicorn has no limit.
 * `Upgrade: h2c`, which Java's HTTP client and curl's `--http2` send along with a plain request: uvicorn drops the body
   of such a request. The offer may be ignored (RFC 9110, 7.8), so it is taken out before the parser sees it.
+* What is not HTTP: uvicorn answers with plain text, of which clients of this API cannot read the error.
 """
 
 import re
@@ -11,9 +12,15 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from openrouter_gateway.errors import BadRequest
+from openrouter_gateway.wire.skins import chat
+
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_PIPELINED: Final = 16
 _H2C_HEADERS: Final = re.compile(rb"\r\n(?:upgrade:[ \t]*h2c|http2-settings:[^\r\n]*)[ \t]*(?=\r\n)", re.IGNORECASE)
+_REFUSAL_HEAD: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+)
 _CONNECTION: Final = re.compile(rb"(\r\nconnection:)([^\r\n]*)(?=\r\n)", re.IGNORECASE)
 
 
@@ -58,6 +65,12 @@ class GatewayProtocol(HttpToolsProtocol):
         """The next bytes are a new request's head."""
         super().on_message_complete()
         self._in_head = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read as a request, and close."""
+        body = chat.encode_error_body(BadRequest(msg))
+        self.transport.write(_REFUSAL_HEAD % len(body) + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell every request on the connection."""
