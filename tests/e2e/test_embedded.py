@@ -153,6 +153,18 @@ def test_stand_in_answers_for_every_model(tmp_path: Path) -> None:
         assert (body["model"], body["provider"]) == (MODEL, "Local")
         assert body["usage"]["cost"] == 0
         assert gateway.post("nobody/knows-this").status_code == 400
+        pinned = {"order": ["anthropic"], "allow_fallbacks": False, "zdr": True, "require_parameters": True}
+        schema = {"type": "json_schema", "json_schema": {"name": "reply", "schema": {"enum": ["yes", "no"]}}}
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+        response = gateway.post(
+            "anthropic/claude-sonnet-4.5",
+            messages=[{"role": "user", "content": [{"type": "text", "text": "Is it a cat?"}, picture]}],
+            max_tokens=64_000,
+            provider=pinned,
+            reasoning={"effort": "high"},
+            response_format=schema,
+        )
+        assert json.loads(response.json()["choices"][0]["message"]["content"]) in ("yes", "no"), response.text
 
 
 def _children(pid: int) -> list[int]:

@@ -245,7 +245,8 @@ class TestBuild:
         """Every model that is known, at any provider, is answered by the embedded one, which says so."""
         catalog = build("openai", providers={"acme": ACME}, stand_in=True)
 
-        local = local_endpoint(Settings())
+        local = local_endpoint(Settings(stand_in=True))
+        assert local.stands_in
         assert {"openai/gpt-4o", "anthropic/claude-sonnet-4.5", "acme/one", local.model_id} <= catalog.listings.keys()
         assert all((local,) == listing.endpoints for listing in catalog.listings.values())
         assert catalog.listings["openai/gpt-4o"].model.id == "openai/gpt-4o"

@@ -110,6 +110,17 @@ def test_other_parts_are_refused_by_name() -> None:
     assert (caught.value.status, caught.value.error_type) == (400, "invalid_request")
 
 
+def test_a_stand_in_is_told_which_parts_it_cannot_read() -> None:
+    """An application that sends pictures goes on; the model knows that there was one."""
+    stand_in = msgspec.structs.replace(ENDPOINT, stands_in=True)
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    request = request_of({"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]})
+
+    assert [{"role": "user", "content": "What is this?\n[image_url]"}] == json.loads(
+        LOCAL.encode_chat(request, stand_in)
+    )["messages"]
+
+
 def test_tools_are_described_and_a_grammar_allows_call_or_text() -> None:
     """`auto`: the caller's rules stay first, examples follow, then the question."""
     body = body_of({"role": "system", "content": "Be kind."}, QUESTION, tools=[WEATHER], stop=["END"])

@@ -337,3 +337,55 @@ class TestOthers:
 
         assert before == catalog
         assert msgspec.structs.replace(catalog).derived == {}
+
+
+class TestStandIns:
+    """What answers in place of every model answers requests as they were written for those."""
+
+    ENDPOINTS = (
+        priced(
+            "local",
+            "0",
+            stands_in=True,
+            context_length=4096,
+            max_completion_tokens=4096,
+            input_modalities=frozenset({"text"}),
+            supported_parameters=frozenset({"temperature"}),
+        ),
+    )
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"max_tokens": 64_000},
+            {"messages": IMAGE},
+            {"provider": {"only": ["openai"]}},
+            {"provider": {"ignore": ["local"]}},
+            {"provider": {"order": ["openai"], "allow_fallbacks": False}},
+            {"provider": {"quantizations": ["fp8"]}},
+            {"provider": {"require_parameters": True}, "reasoning": {"effort": "high"}, "seed": 1},
+            {"provider": {"max_price": {"prompt": "1"}}},
+        ],
+    )
+    def test_who_may_answer_is_no_matter(self, fields: dict[str, Any]) -> None:
+        """Nor are limits that the model asked for does not have."""
+        assert ["local"] == tags(route(self.ENDPOINTS, **fields))
+
+    @pytest.mark.parametrize(
+        ("provider", "policy"),
+        [
+            ({"zdr": True}, AccountPolicy()),
+            ({"data_collection": "deny"}, AccountPolicy()),
+            (None, AccountPolicy(allowed_providers=("openai",))),
+            (None, AccountPolicy(ignored_providers=("local",))),
+        ],
+    )
+    def test_policies_are_kept(self, provider: dict[str, Any] | None, policy: AccountPolicy) -> None:
+        """Where data goes, and what the account allows, is never passed over."""
+        with pytest.raises(ConstraintFiltered):
+            route(self.ENDPOINTS, Facts(now=0, policy=policy), provider=provider)
+
+    def test_too_long_a_prompt_is_too_long(self) -> None:
+        """The model's own context is all there is."""
+        with pytest.raises(ConstraintFiltered):
+            route(self.ENDPOINTS, messages=messages(40_000))

@@ -108,6 +108,7 @@ def local_endpoint(settings: Settings) -> Endpoint:
         max_completion_tokens=settings.embedded.context_length,
         supported_parameters=_LOCAL_PARAMETERS,
         input_modalities=frozenset({"text"}),
+        stands_in=settings.stand_in,
     )
 
 

@@ -107,7 +107,9 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     under when something stands in for the model that was asked for. `tag` is the provider's slug, or that with the
     variant, region or service tier behind a slash. A service tier is known by `tier`, or by a tag that ends in its
     name. None for `price`, `supported_parameters` and `input_modalities`: not known. `max_concurrent`: how
-    many requests each process may have there at a time.
+    many requests each process may have there at a time. `stands_in`: it takes the place of models that it is not, so
+    that neither what a request says about who may answer nor the limits of what it writes and reads keep it from
+    answering.
     """
 
     model_id: str
@@ -125,6 +127,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     moderated: bool = False
     implicit_caching: bool = False
     max_concurrent: int | None = None
+    stands_in: bool = False
 
     @cached_property
     def key(self) -> str:

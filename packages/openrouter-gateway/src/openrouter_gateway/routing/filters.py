@@ -49,11 +49,15 @@ class Cut(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """A hard filter: `keep` returns the endpoints that pass, as a mask."""
+    """A hard filter: `keep` returns the endpoints that pass, as a mask.
+
+    `spares_stand_ins`: it is about who may answer, which says nothing of what answers in place of them all.
+    """
 
     keep: Callable[[ListingIndex], int]
     excluded_by: str
     detail: Detail
+    spares_stand_ins: bool = False
 
 
 class TierWish(Struct, frozen=True):
@@ -77,9 +81,11 @@ def build_rules(
         _add_lists(rules, preferences)
         _add_properties(rules, request, preferences, demand)
     if policy.allowed_providers is not None:
-        rules.append(_only(policy.allowed_providers, "is not among the providers that this account may use"))
+        detail = "is not among the providers that this account may use"
+        rules.append(_only(policy.allowed_providers, detail, spares_stand_ins=False))
     if policy.ignored_providers:
-        rules.append(_ignore(policy.ignored_providers, "is a provider that this account ignores"))
+        detail = "is a provider that this account ignores"
+        rules.append(_ignore(policy.ignored_providers, detail, spares_stand_ins=False))
     if preferences.data_collection == "deny" or policy.deny_training:
         rules.append(_NEVER_TRAINS)
     if preferences.zdr or policy.zdr:
@@ -95,6 +101,8 @@ def select(index: ListingIndex, rules: list[Rule], demand: Demand, tiers: TierWi
     cuts: list[Cut] = []
     for rule in rules:
         kept = alive & rule.keep(index)
+        if rule.spares_stand_ins:
+            kept |= alive & index.standing_in
         if kept != alive:
             cuts.append(Cut(index, alive & ~kept, rule.excluded_by, rule.detail))
             alive = kept
@@ -152,14 +160,14 @@ def _add_properties(rules: list[Rule], request: ChatRequest, preferences: Provid
         rules.append(_supporting(sent_parameters(request)))
 
 
-def _only(names: Iterable[str], detail: str) -> Rule:
+def _only(names: Iterable[str], detail: str, *, spares_stand_ins: bool = True) -> Rule:
     lower = [name.lower() for name in names]
-    return Rule(lambda index: index.named_any(lower), "allowed_providers", detail)
+    return Rule(lambda index: index.named_any(lower), "allowed_providers", detail, spares_stand_ins)
 
 
-def _ignore(names: Iterable[str], detail: str) -> Rule:
+def _ignore(names: Iterable[str], detail: str, *, spares_stand_ins: bool = True) -> Rule:
     lower = [name.lower() for name in names]
-    return Rule(lambda index: ~index.named_any(lower), "allowed_providers", detail)
+    return Rule(lambda index: ~index.named_any(lower), "allowed_providers", detail, spares_stand_ins)
 
 
 def _quantized(wanted: Sequence[str]) -> Rule:
@@ -169,7 +177,10 @@ def _quantized(wanted: Sequence[str]) -> Rule:
             mask |= index.quantized.get(name, 0)
         return mask
 
-    return Rule(keep, "quantization", lambda endpoint: f"has quantization {endpoint.quantization or 'unknown'}")
+    def explain(endpoint: Endpoint) -> str:
+        return f"has quantization {endpoint.quantization or 'unknown'}"
+
+    return Rule(keep, "quantization", explain, spares_stand_ins=True)
 
 
 def _supporting(sent: frozenset[str]) -> Rule:
@@ -183,7 +194,7 @@ def _supporting(sent: frozenset[str]) -> Rule:
         missing = sorted(sent - (endpoint.supported_parameters or frozenset()))
         return f"is not known to support {', '.join(missing)}"
 
-    return Rule(keep, "require_parameters", explain)
+    return Rule(keep, "require_parameters", explain, spares_stand_ins=True)
 
 
 def _priced(ceilings: list[tuple[str, Decimal]]) -> Rule:
@@ -231,7 +242,7 @@ def read_ceilings(wanted: MaxPrice, modalities: frozenset[str]) -> list[tuple[st
 def _take_modalities(index: ListingIndex, alive: int, needed: frozenset[str], cuts: list[Cut]) -> int:
     kept = alive
     for modality in needed:
-        kept &= index.taking.get(modality, 0) | index.taking_unknown
+        kept &= index.taking.get(modality, 0) | index.taking_unknown | index.standing_in
     if kept != alive:
 
         def explain(endpoint: Endpoint) -> str:

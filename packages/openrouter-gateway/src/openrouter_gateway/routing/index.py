@@ -90,6 +90,7 @@ class ListingIndex:
         self.tier_tags = {row.endpoint.tag.lower(): row.bit for row in self.rows if row.tier is not None}
         self.never_trains = self._where(lambda row: row.endpoint.provider.policy.trains is False)
         self.never_retains = self._where(lambda row: row.endpoint.provider.policy.retains is False)
+        self.standing_in = self._where(lambda row: row.endpoint.stands_in)
         self.discounting = self._where(lambda row: row.endpoint.discounts_cache)
         self.quantized = self._by_names(lambda row: _quantizations(row.endpoint))
         self.supporting = self._by_names(lambda row: row.endpoint.supported_parameters or ())
@@ -158,4 +159,4 @@ def _longest_prompt(endpoint: Endpoint) -> int | None:
 
 
 def _longest_completion(endpoint: Endpoint) -> int | None:
-    return endpoint.max_completion_tokens or endpoint.context_length
+    return None if endpoint.stands_in else endpoint.max_completion_tokens or endpoint.context_length

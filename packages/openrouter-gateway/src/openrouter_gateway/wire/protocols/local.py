@@ -111,7 +111,7 @@ class Local:
         params = request.params
         plan = plan_reply(params)
         fields = {key: value for key, value in request.fields.items() if key in _PASSED and bytes(value) != b"null"}
-        fields["messages"] = Raw(_encode(to_prompt(params.messages, plan)))
+        fields["messages"] = Raw(_encode(to_prompt(params.messages, plan, name_parts=endpoint.stands_in)))
         asked = params.max_completion_tokens or params.max_tokens or DEFAULT_MAX_TOKENS
         fields["max_tokens"] = Raw(_encode(min(asked, endpoint.context_length or _MOST_TOKENS)))
         if params.repetition_penalty is not None:
@@ -214,18 +214,20 @@ def calls_schema(plan: ReplyPlan) -> dict[str, Any]:
     return {"anyOf": choices, "$defs": definitions}
 
 
-def to_prompt(messages: list[Message], plan: ReplyPlan) -> list[dict[str, str]]:
+def to_prompt(messages: list[Message], plan: ReplyPlan, *, name_parts: bool = False) -> list[dict[str, str]]:
     """Return messages of the roles system, user and assistant, all text, as the model's template takes them.
 
+    With `name_parts`, a content part that is not text is named in its place, as in `[image_url]`.
+
     Raises:
-        Refused: a content part is not text.
+        Refused: a content part is not text, and parts are not to be named.
     """
     names = {call.id: call.function.name for message in messages for call in message.tool_calls or ()}
     prompt: list[dict[str, str]] = []
     results: list[str] = []
     question = ""
     for message in messages:
-        text = _text_of(message)
+        text = _text_of(message, name_parts=name_parts)
         if message.role == "tool":
             name = names.get(message.tool_call_id) or message.name or "The tool"
             results.append(f"{name} returned: {text}")
@@ -246,16 +248,19 @@ def to_prompt(messages: list[Message], plan: ReplyPlan) -> list[dict[str, str]]:
     return _offer_tools(prompt, plan) if plan.tools else prompt
 
 
-def _text_of(message: Message) -> str:
+def _text_of(message: Message, *, name_parts: bool) -> str:
     content = message.content
     if content is None or isinstance(content, str):
         return content or ""
     texts: list[str] = []
     for part in content:
-        text = part.get("text")
-        if part.get("type") != "text" or not isinstance(text, str):
-            raise Refused(f"the embedded model reads text only, and a message has a part of type {part.get('type')!r}")
-        texts.append(text)
+        kind, text = part.get("type"), part.get("text")
+        if kind == "text" and isinstance(text, str):
+            texts.append(text)
+        elif name_parts and isinstance(kind, str):
+            texts.append(f"[{kind}]")
+        else:
+            raise Refused(f"the embedded model reads text only, and a message has a part of type {kind!r}")
     return "\n".join(texts)
 
 
