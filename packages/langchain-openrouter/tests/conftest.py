@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules are imported by path; this finds their neighbours
 
 from scripted_server import ScriptedServer
+
+# How fast examples are made and run is the machine's matter: a busy one must not fail the tests.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _SETTINGS = ("APP_URL", "APP_TITLE", "APP_CATEGORIES", "SESSION_ID", "API_KEY", "API_BASE", "MODEL_PROFILES")
 
