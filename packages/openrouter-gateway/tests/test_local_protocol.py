@@ -80,6 +80,9 @@ def test_a_plain_request_keeps_its_fields_and_gets_a_limit() -> None:
         ({"max_completion_tokens": 8}, {"max_tokens": 8}),
         ({"repetition_penalty": 1.5}, {"repeat_penalty": 1.5}),
         ({"n": 2}, {"n": 2}),
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"stop": ["", "END", ""]}, {"stop": ["END"]}),
+        ({"stop": ""}, {}),
         ({"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}),
         ({"response_format": {"type": "text"}}, {}),
         ({"tool_choice": "none", "tools": [WEATHER]}, {}),
@@ -156,6 +159,11 @@ def test_a_demanded_call_is_enforced_by_its_schema(choice: object) -> None:
     }
     assert "stop" not in body
     assert "grammar" not in body
+
+
+def test_a_json_answer_is_not_cut_in_two() -> None:
+    """An answer after a schema parses, whatever ends a text."""
+    assert "stop" not in body_of(response_format=AS_PERSON, stop=["}", "\n"])
 
 
 def test_after_its_result_a_tool_is_not_offered_again() -> None:

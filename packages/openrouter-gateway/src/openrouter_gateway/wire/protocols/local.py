@@ -49,7 +49,6 @@ _PASSED: Final = frozenset(
         "frequency_penalty",
         "presence_penalty",
         "seed",
-        "stop",
         "n",
         "logprobs",
         "top_logprobs",
@@ -118,9 +117,8 @@ class Local:
             fields["repeat_penalty"] = Raw(_encode(params.repetition_penalty))
         if plan.tools and "temperature" not in fields:
             fields["temperature"] = Raw(_encode(_TOOL_TEMPERATURE))
-        if plan.tools and not plan.may_be_text:
-            # Stop sequences are for text: within JSON they would cut a call in two.
-            fields.pop("stop", None)
+        if plan.may_be_text and (stops := _stops_of(params)):  # within JSON they would cut it in two
+            fields["stop"] = Raw(_encode(stops))
         try:
             constraint = _constraint(plan)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -170,6 +168,12 @@ def plan_reply(params: ChatParams) -> ReplyPlan:
             return ReplyPlan(tools=named[:1], required=True)
         case other:
             raise Refused(f"tool_choice {other!r} is not known to the embedded model")
+
+
+def _stops_of(params: ChatParams) -> list[str]:
+    """Return the sequences that end a text; llama.cpp would find an empty one in front of every answer."""
+    stops = [params.stop] if isinstance(params.stop, str) else params.stop or []
+    return [sequence for sequence in stops if sequence]
 
 
 def _answer_schema(params: ChatParams) -> dict[str, Any] | None:
