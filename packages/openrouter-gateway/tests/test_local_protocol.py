@@ -209,7 +209,12 @@ def test_a_schema_and_tools_allow_call_or_answer() -> None:
         ({"tools": [WEATHER], "tool_choice": "maybe"}, "maybe"),
         ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "Nope"}}}, "Nope"),
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]}, "type object"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "openrouter:web_search"}},
+            "^tool_choice of type 'openrouter:web",
+        ),
         ({"response_format": {"type": "python"}}, "python"),
+        ({"response_format": {"type": "json_schema"}}, "lacks its member 'json_schema'"),
     ],
 )
 def test_contradictions_are_refused(fields: dict[str, Any], reason: str) -> None:

@@ -166,6 +166,10 @@ def plan_reply(params: ChatParams) -> ReplyPlan:
             if not named:
                 raise Refused(f"tool_choice names {function.name!r}, which is not among the tools")
             return ReplyPlan(tools=named[:1], required=True)
+        case NamedToolChoice(type=kind):
+            raise Refused(
+                f"tool_choice of type {kind!r} names no function, and the embedded model knows no other tools"
+            )
         case other:
             raise Refused(f"tool_choice {other!r} is not known to the embedded model")
 
@@ -182,7 +186,9 @@ def _answer_schema(params: ChatParams) -> dict[str, Any] | None:
         return None
     if form.type == "json_object":
         return {"type": "object"}
-    if form.type == "json_schema" and form.json_schema is not None:
+    if form.type == "json_schema":
+        if form.json_schema is None:
+            raise Refused("the response format 'json_schema' lacks its member 'json_schema'")
         return form.json_schema.schema or {"type": "object"}
     raise Refused(f"the response format {form.type!r} is not known to the embedded model")
 
