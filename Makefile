@@ -11,6 +11,9 @@ PACKAGES := packages/langchain-openrouter packages/openrouter-gateway
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What is installed may come through a proxy; what runs here talks to this machine only.
+export NO_PROXY := 127.0.0.1,localhost,$(or $(no_proxy),$(NO_PROXY))
+export no_proxy := $(NO_PROXY)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance check format bench lock clean
