@@ -1,12 +1,53 @@
-"""Reading of values that providers get slightly wrong: counts as floats, numbers as text, null for nothing."""
+"""Reading of what providers get slightly wrong: odd JSON, counts as floats, numbers as text, null for nothing."""
 
+import json
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Final
+
+import msgspec
+
+from openrouter_gateway.errors import Garbled
 
 _MAX_COUNT: Final = 10**15
 """No answer has as many tokens. Sums of such counts stay far within what JSON parsers take."""
 _MAX_AMOUNT: Final = 10**9
 _MAX_DIGITS: Final = 40
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+_decode = msgspec.json.Decoder().decode
+
+
+def parse_json(payload: bytes) -> object:
+    """Decode one JSON value of a reply.
+
+    Raises:
+        Garbled: the bytes are not JSON.
+    """
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _decode_leniently(payload, error)
+    except RecursionError as error:
+        raise _not_json(error) from None
+
+
+def _decode_leniently(payload: bytes, error: Exception) -> object:
+    """Decode what Python's own `json` takes and msgspec does not.
+
+    That is NaN and Infinity, which become null, and halves of surrogate pairs, which become U+FFFD: a server that cuts
+    its text by UTF-16 units sends the two halves of an emoji in two chunks.
+    """
+    try:
+        value = json.loads(payload.decode(), parse_constant=lambda _: None)
+        text = json.dumps(value, ensure_ascii=False)
+        return _decode(_LONE_SURROGATE.sub("\ufffd", text).encode())
+    except (ValueError, RecursionError):
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> Garbled:
+    return Garbled(f"the provider sent something that is not JSON: {error}")
 
 
 def as_count(value: object) -> int:

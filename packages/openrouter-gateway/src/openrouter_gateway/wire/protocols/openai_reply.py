@@ -4,8 +4,6 @@ Servers of this dialect get many things slightly wrong. What has an obvious mean
 read is `Garbled`.
 """
 
-import json
-import re
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,14 +12,12 @@ from openrouter_gateway.core.finish import to_finish_reason
 from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
-from openrouter_gateway.wire.tolerant import as_amount, as_count
+from openrouter_gateway.wire.tolerant import as_amount, as_count, parse_json
 
 # In a delta these may be null (OpenRouter API, streaming); every other null is dropped.
 _NULLABLE: Final = frozenset({"content", "reasoning", "refusal"})
 _TEXT_TYPES: Final = (str, type(None), list)  # a list: content parts, which some servers send
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,33 +27,10 @@ def read_object(payload: bytes) -> dict[str, Any]:
     Raises:
         Garbled: the bytes are not a JSON object.
     """
-    try:
-        value = _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        value = _decode_leniently(payload, error)
-    except RecursionError as error:
-        raise _not_json(error) from None
+    value = parse_json(payload)
     if type(value) is not dict:
         raise Garbled("the provider sent JSON that is not an object")
     return cast("dict[str, Any]", value)
-
-
-def _decode_leniently(payload: bytes, error: Exception) -> object:
-    """Decode what Python's own `json` takes and msgspec does not.
-
-    That is NaN and Infinity, which become null, and halves of surrogate pairs, which become U+FFFD: a server that cuts
-    its text by UTF-16 units sends the two halves of an emoji in two chunks.
-    """
-    try:
-        value = json.loads(payload.decode(), parse_constant=lambda _: None)
-        text = json.dumps(value, ensure_ascii=False)
-        return _decode(_LONE_SURROGATE.sub("\ufffd", text).encode())
-    except (ValueError, RecursionError):
-        raise _not_json(error) from None
-
-
-def _not_json(error: Exception) -> Garbled:
-    return Garbled(f"the provider sent something that is not JSON: {error}")
 
 
 def drop_nulls(fields: dict[str, Any]) -> None:
