@@ -1,10 +1,12 @@
 """The outbound dialects. Adding one: write its file and its line in this table."""
 
 from openrouter_gateway.wire.protocols.base import Protocol
+from openrouter_gateway.wire.protocols.gemini import Gemini
 from openrouter_gateway.wire.protocols.local import Local
 from openrouter_gateway.wire.protocols.openai import OpenAI
 
 PROTOCOLS: dict[str, Protocol] = {
     "openai": OpenAI(),
+    "gemini": Gemini(),
     "local": Local(),
 }
