@@ -41,7 +41,7 @@ class EventStream:
         if b"\r" in chunk:
             self._skip_lf = chunk[-1] == 13
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        elif not self._held and not self._data and self._started and chunk.startswith(b"data: "):
+        if not self._held and not self._data and self._started and chunk.startswith(b"data: "):
             # The usual read: whole events of one line each. Anything else takes the general way below.
             blocks = chunk.split(b"\n\n")
             if not blocks[-1] and chunk.count(b"\n") == 2 * (len(blocks) - 1):

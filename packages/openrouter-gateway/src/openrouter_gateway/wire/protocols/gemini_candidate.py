@@ -31,6 +31,9 @@ _REASONS: Final = {
 }
 """Reasons that only Google gives (google-genai 3.6.1, `FinishReason`)."""
 
+_OPEN: Final = frozenset({"content", "index"})
+"""Keys of a candidate that say nothing of its end."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,7 +97,10 @@ class Candidate:
         """
         delta: dict[str, Any] = {}
         for part in _parts_of(fields.get("content")):
-            self._read_part(part, delta)
+            if len(part) == 1 and type(text := part.get("text")) is str:  # the usual piece of text
+                self._add_text(text, delta)
+            else:
+                self._read_part(part, delta)
         self._note_end(fields)
         logprobs = fields.get("logprobsResult")
         if not delta and not isinstance(logprobs, dict):
@@ -123,6 +129,8 @@ class Candidate:
         return choice
 
     def _note_end(self, fields: dict[str, Any]) -> None:
+        if fields.keys() <= _OPEN:
+            return
         native, message = fields.get("finishReason"), fields.get("finishMessage")
         if type(native) is str and native:
             self.native = native
@@ -230,8 +238,11 @@ def _parts_of(content: object) -> list[dict[str, Any]]:
     parts = cast("dict[str, object]", content).get("parts")
     if parts is None:
         return []
-    if not isinstance(parts, list) or any(type(part) is not dict for part in cast("list[object]", parts)):
-        raise Garbled("the provider's `parts` is not a list of objects")
+    if not isinstance(parts, list):
+        raise Garbled("the provider's `parts` is not a list")
+    for part in cast("list[object]", parts):
+        if type(part) is not dict:
+            raise Garbled("the provider sent a part that is not an object")
     return cast("list[dict[str, Any]]", parts)
 
 

@@ -6,6 +6,8 @@ an empty candidate with STOP before the text, and annotations and the last token
 
 from typing import Any, cast
 
+import msgspec
+
 from openrouter_gateway.core.events import ChoiceStep, Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import Cut, Garbled, Refused
@@ -17,13 +19,14 @@ from openrouter_gateway.wire.tolerant import as_count
 class ReplyReader:
     """Reads the chunks of one reply. `seed` makes the ids of calls differ from those of other replies."""
 
-    __slots__ = ("_candidates", "_namer", "_usage", "done")
+    __slots__ = ("_candidates", "_last_usage", "_namer", "_usage", "done")
 
     def __init__(self, seed: bytes) -> None:
         self.done = False
         self._candidates: dict[int, Candidate] = {}
         self._namer = CallNamer(seed)
         self._usage: dict[str, Any] = {}
+        self._last_usage: dict[str, Any] = {}
 
     def read(self, chunk: object, events: list[Event]) -> None:
         """Append what a chunk says.
@@ -91,10 +94,10 @@ class ReplyReader:
 
     def _read_usage(self, usage: dict[str, Any], events: list[Event]) -> None:
         # Counts are of the whole so far. One that a later chunk leaves out still holds (pydantic-ai issue 5205).
-        merged = self._usage | usage
-        if merged != self._usage:
-            self._usage = merged
-            events.append(UsageReported(to_usage(merged)))
+        if usage != self._last_usage:
+            self._last_usage = usage
+            self._usage.update(usage)
+            events.append(UsageReported(to_usage(self._usage)))
 
     def _read_feedback(self, feedback: dict[str, Any], events: list[Event]) -> None:
         reason = feedback.get("blockReason")
@@ -112,34 +115,41 @@ def to_usage(fields: dict[str, Any]) -> Usage:
 
     Thoughts, and what tools gave the model to read, are counted apart there, and within the answer and the prompt here.
     """
-    prompt = as_count(fields.get("promptTokenCount")) + as_count(fields.get("toolUsePromptTokenCount"))
+    prompt = as_count(fields.get("promptTokenCount"))
     answer, thoughts = as_count(fields.get("candidatesTokenCount")), as_count(fields.get("thoughtsTokenCount"))
     total = as_count(fields.get("totalTokenCount"))
+    if "toolUsePromptTokenCount" in fields:
+        prompt += as_count(fields["toolUsePromptTokenCount"])
     completion = answer + thoughts
     if thoughts and total == prompt + answer and answer >= thoughts:
         completion = answer  # some models count thoughts among the answer's tokens (LiteLLM, vertex_ai/gemini, 2026)
-    inputs, outputs = (
-        _by_modality(fields.get("promptTokensDetails")),
-        _by_modality(fields.get("candidatesTokensDetails")),
-    )
-    return Usage(
+    inputs, outputs = _by_modality(fields, "promptTokensDetails"), _by_modality(fields, "candidatesTokensDetails")
+    usage = Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=total or prompt + completion,
         cached_tokens=as_count(fields.get("cachedContentTokenCount")),
+        reasoning_tokens=thoughts,
+    )
+    if not inputs and not outputs:
+        return usage
+    return msgspec.structs.replace(
+        usage,
         prompt_audio_tokens=inputs.get("AUDIO", 0),
         prompt_video_tokens=inputs.get("VIDEO", 0),
-        reasoning_tokens=thoughts,
         completion_audio_tokens=outputs.get("AUDIO", 0),
         image_tokens=outputs.get("IMAGE", 0),
     )
 
 
-def _by_modality(details: object) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in cast("list[object]", details) if isinstance(details, list) else []:
+def _by_modality(fields: dict[str, Any], key: str) -> dict[object, int]:
+    """Return the counts of anything but text."""
+    details = fields.get(key)
+    counts: dict[object, int] = {}
+    for entry in cast("list[object]", details) if isinstance(details, list) else ():
         if isinstance(entry, dict):
-            fields = cast("dict[str, Any]", entry)
-            kind = str(fields.get("modality"))
-            counts[kind] = counts.get(kind, 0) + as_count(fields.get("tokenCount"))
+            held = cast("dict[str, Any]", entry)
+            kind = held.get("modality")
+            if kind != "TEXT" and type(kind) is str:
+                counts[kind] = counts.get(kind, 0) + as_count(held.get("tokenCount"))
     return counts
