@@ -454,11 +454,13 @@ class TestReplay:
             part["functionCall"]["id"] = call["id"]
         assert parts == turn["parts"]
 
-    def test_an_entry_that_lost_its_id(self) -> None:
+    @pytest.mark.parametrize("identifier", [{}, {"id": None}, {"id": "another"}])
+    def test_an_entry_that_lost_its_id(self, identifier: dict[str, Any]) -> None:
         """It can only be the first call's: Google signs no other."""
         message = as_message(read(to_chunks(make_chunk(*PARTS[2:], finish="STOP"))))
         for entry in message["reasoning_details"]:
-            entry.pop("id", None)
+            entry.pop("id")
+            entry |= identifier
 
         (_, turn, _) = body_of(messages=self.conversation(message))["contents"]
 
@@ -499,6 +501,21 @@ class TestReplay:
         (_, turn) = body_of(messages=[{"role": "assistant", "content": "a", key: "Hm."}])["contents"]
 
         assert [{"text": "Hm.", "thought": True}, {"text": "a"}] == turn["parts"]
+
+    def test_reasoning_that_only_its_maker_can_read(self) -> None:
+        """The text that came with it is the thought."""
+        details = [{"type": "reasoning.encrypted", "data": "eA==", "format": "openai-responses-v1"}]
+        message = {"role": "assistant", "content": "a", "reasoning": "Hm.", "reasoning_details": details}
+
+        (_, turn) = body_of(messages=[message])["contents"]
+
+        assert [{"text": "Hm.", "thought": True}, {"text": "a"}] == turn["parts"]
+
+    def test_a_refusal(self) -> None:
+        """What the model said instead of an answer."""
+        message = {"role": "assistant", "content": None, "refusal": "No."}
+
+        assert [{"text": "No."}] == body_of(messages=[message])["contents"][1]["parts"]
 
     @pytest.mark.parametrize(
         "entry",

@@ -31,6 +31,7 @@ _RESULT_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "appl
 class _Extra(Struct, frozen=True, kw_only=True):
     """What an assistant message may carry besides what `Message` reads."""
 
+    refusal: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     reasoning_details: list[dict[str, Any]] | None = None
@@ -155,16 +156,19 @@ class _Conversation:
 
     def _to_model_parts(self, message: Message, extra: _Extra, place: str) -> list[dict[str, Any]]:
         memory = _Memory(extra)
+        signatures = memory.signatures
         text = [part for part in _to_parts(message, place) if part.get("text") != ""]
+        if not text and extra.refusal:
+            text = [{"text": extra.refusal}]
         images = [to_part({"type": "image_url", **image}, f"{place}.images") for image in extra.images or ()]
         for number, image in enumerate(images):
-            _sign(image, memory.signatures.get(f"image_{number}"))
+            _sign(image, signatures.pop(f"image_{number}", None))
         calls = [_to_call(call) for call in message.tool_calls or ()]
         for call, part in zip(message.tool_calls or (), calls, strict=True):
-            _sign(part, memory.signatures.get(call.id or ""))
+            _sign(part, signatures.pop(call.id or "", None))
         if calls and "thoughtSignature" not in calls[0]:
-            # Of calls in parallel the first one is signed. An entry that lost its id can only be meant for it.
-            spare = memory.loose.pop() if memory.loose else None
+            # Of calls in parallel the first one is signed. An entry whose id is lost can only be meant for it.
+            spare = memory.loose.pop() if memory.loose else next(iter(signatures.values()), None)
             _sign(calls[0], spare or (NO_SIGNATURE if self._is_3_or_later else None))
         thoughts = memory.thoughts if self._takes_thoughts else []
         return [*thoughts, *_sign_text(text, memory.loose), *images, *calls]
@@ -180,7 +184,7 @@ class _Memory:
         for entry in extra.reasoning_details or ():
             self._read(entry)
         plain = extra.reasoning or extra.reasoning_content
-        if plain and not extra.reasoning_details:
+        if plain and not self.thoughts:
             self.thoughts.append({"text": plain, "thought": True})
 
     def _read(self, entry: dict[str, Any]) -> None:
