@@ -27,14 +27,8 @@ from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageRepo
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, Unavailable
 from openrouter_gateway.wire.protocols.base import Decoder
-from openrouter_gateway.wire.protocols.openai import (
-    GATEWAY_FIELDS,
-    MAX_BODY_BYTES,
-    BodyDecoder,
-    OpenAI,
-    SniffingDecoder,
-    StreamDecoder,
-)
+from openrouter_gateway.wire.protocols.framing import MAX_BODY_BYTES, SniffingDecoder
+from openrouter_gateway.wire.protocols.openai import GATEWAY_FIELDS, BodyDecoder, OpenAI, StreamDecoder
 from openrouter_gateway.wire.skins import chat
 from openrouter_gateway.wire.skins.base import Closing
 from openrouter_gateway.wire.sse import EventStream
@@ -848,5 +842,5 @@ def test_a_reply_without_a_type(data: bytes, like: type[StreamDecoder | BodyDeco
 
     expected = outcome(like(), [data])
     for cut in range(len(data) + 1):
-        assert expected == outcome(SniffingDecoder(), [data[:cut], data[cut:]])
-    assert expected == outcome(SniffingDecoder(), [bytes([byte]) for byte in data])
+        assert expected == outcome(SniffingDecoder(StreamDecoder, BodyDecoder), [data[:cut], data[cut:]])
+    assert expected == outcome(SniffingDecoder(StreamDecoder, BodyDecoder), [bytes([byte]) for byte in data])

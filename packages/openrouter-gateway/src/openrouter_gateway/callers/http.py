@@ -24,7 +24,7 @@ class HTTPCaller:
     def __init__(self, pool: Pool, keys: Mapping[str, str]) -> None:
         self._pool = pool
         self._keys = dict(keys)
-        self._targets: dict[tuple[str, Address], Target] = {}
+        self._targets: dict[tuple[str, str, Address], Target] = {}
 
     def __repr__(self) -> str:
         return f"<HTTPCaller keys_for={sorted(self._keys)}>"
@@ -32,19 +32,19 @@ class HTTPCaller:
     def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """See `base.Caller`."""
         provider = endpoint.provider
-        protocol = PROTOCOLS[provider.protocol]
+        protocol = PROTOCOLS[endpoint.protocol]
         address = protocol.chat_address(request, endpoint)
-        target = self._targets.get((provider.slug, address))
+        target = self._targets.get((provider.slug, endpoint.protocol, address))
         if target is None:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
             target = target_of(protocol, address, provider.base_url, self._keys.get(provider.slug))
-            self._targets[provider.slug, address] = target
+            self._targets[provider.slug, endpoint.protocol, address] = target
         return self.call_at(target, request, endpoint)
 
     async def call_at(self, target: Target, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """Call an endpoint at an address that is only known now."""
-        protocol = PROTOCOLS[endpoint.provider.protocol]
+        protocol = PROTOCOLS[endpoint.protocol]
         body = protocol.encode_chat(request, endpoint)
         reply: Reply | None = None
         try:

@@ -384,7 +384,7 @@ class LocalCaller:
                     return
 
     def _call_child(self, child: LocalAddress, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        protocol = PROTOCOLS[endpoint.provider.protocol]
+        protocol = PROTOCOLS[endpoint.protocol]
         target = _target(protocol, child, protocol.chat_address(request, endpoint))
         return self._http.call_at(target, request, endpoint)
 

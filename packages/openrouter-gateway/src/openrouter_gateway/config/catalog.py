@@ -156,7 +156,7 @@ class _Building:
         order = {slug: place for place, slug in enumerate(self._rows)}
         found = (known for known in self._snapshot.endpoints if known.provider in providers)
         for known in sorted(found, key=lambda known: order[known.provider]):
-            self._put(self._known[known.model], known.to_endpoint(providers[known.provider]))
+            self._put(self._known[known.model], self._in_its_protocol(known.to_endpoint(providers[known.provider])))
 
     def _add_configured(self, slug: str, changes: ProviderSettings) -> None:
         provider = self._provider(slug, changes)
@@ -171,7 +171,19 @@ class _Building:
             if not model.enabled:
                 self._endpoints.get(model.id, {}).pop(tag, None)
                 continue
-            self._put(_configured_model(model, self._known.get(model.id)), _configured_endpoint(provider, model, known))
+            endpoint = self._in_its_protocol(_configured_endpoint(provider, model, known), model.protocol)
+            self._put(_configured_model(model, self._known.get(model.id)), endpoint)
+
+    def _in_its_protocol(self, endpoint: Endpoint, said: str | None = None) -> Endpoint:
+        """Return the endpoint with the protocol that is said of it, or that the built-in table has for its model.
+
+        The table speaks of its own address: who sets another one, or a protocol, says it of all the provider's models.
+        """
+        slug = endpoint.provider.slug
+        row, changes = self._rows.get(slug), self._settings.providers.get(slug)
+        if said is None and row is not None and (changes is None or not (changes.protocol or changes.base_url)):
+            said = row.protocol_of(endpoint.upstream_id)
+        return msgspec.structs.replace(endpoint, own_protocol=None if said == endpoint.provider.protocol else said)
 
     def _provider(self, slug: str, changes: ProviderSettings | None) -> Provider:
         row = self._rows.get(slug)

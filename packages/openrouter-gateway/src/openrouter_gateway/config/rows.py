@@ -1,6 +1,7 @@
 """The built-in table of providers: `data/providers.toml`, whose header explains the columns."""
 
 import tomllib
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from typing import Literal, TypeAlias
@@ -24,6 +25,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     upstream_prefix: str = ""
     names: Naming | None = None
     models: dict[str, str] = {}
+    protocols: dict[str, str] = {}
     variants: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
     trains: bool | None = None
@@ -35,6 +37,13 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None
     status_page_url: str | None = None
+
+    def protocol_of(self, upstream_id: str) -> str | None:
+        """Return the protocol of a model that has another than the provider's, by the first pattern that fits."""
+        for pattern, protocol in self.protocols.items():
+            if fnmatchcase(upstream_id, pattern):
+                return None if protocol == self.protocol else protocol
+        return None
 
     def to_provider(self, slug: str) -> Provider:
         """Return the provider as the catalogue has it."""

@@ -169,6 +169,7 @@ class ModelSettings(_Section):
     upstream_id: str | None = Field(default=None, description="The provider's own name of it; by default the slug.")
     name: str | None = Field(default=None, description="Of the model, where it is not known otherwise.")
     tag: str | None = Field(default=None, description="By default the provider's slug.")
+    protocol: ProtocolName | None = Field(default=None, description="Where it differs from the provider's.")
     tier: Literal["flex", "priority"] | None = None
     enabled: bool = True
     context_length: Count | None = None

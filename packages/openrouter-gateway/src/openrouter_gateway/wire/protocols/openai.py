@@ -15,6 +15,7 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
+from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
     drop_nulls,
@@ -55,13 +56,6 @@ _CHAT: Final = Address("/chat/completions")
 _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 _TRUE: Final = Raw(b"true")
 
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""As large as one event of a stream may be (`wire/sse`). Longer JSON bodies are given up."""
-
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_STREAM_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-_UNDECIDED: Final = (*(start[:-1] for start in _STREAM_STARTS), _BYTE_ORDER_MARK)
-
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -96,11 +90,8 @@ class OpenAI:
         return _encode(body)
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
-        """Choose by what the provider sent, not by what was asked for: some answer JSON to a streaming request."""
-        kind = content_type.lower()
-        if kind.startswith("text/event-stream"):
-            return StreamDecoder()
-        return BodyDecoder() if kind.startswith("application/json") else SniffingDecoder()
+        """See `choose_decoder`."""
+        return choose_decoder(content_type, StreamDecoder, BodyDecoder)
 
     def parse_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
@@ -202,24 +193,19 @@ class BodyDecoder:
     (OpenRouter's `choice.error`) stay in their choice.
     """
 
-    __slots__ = ("_length", "_pieces")
+    __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._length = 0
+        self._buffer = BodyBuffer()
 
     def feed(self, data: bytes) -> list[Event]:
-        """A JSON body says nothing before it is whole."""
-        self._length += len(data)
-        if self._length > MAX_BODY_BYTES:
-            self._pieces.clear()
-            raise Garbled(f"the provider's answer is larger than {MAX_BODY_BYTES} bytes")
-        self._pieces.append(data)
+        """See `BodyBuffer`."""
+        self._buffer.take(data)
         return []
 
     def finish(self) -> list[Event]:
         """See `base.Decoder`."""
-        body = read_object(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        body = read_object(self._buffer.whole())
         if body.get("error"):
             return [Failed(error_in_reply(body))]
         choices = body.get("choices")
@@ -236,37 +222,6 @@ class BodyDecoder:
             events.append(UsageReported(read_usage(cast("dict[str, Any]", usage))))
         events.append(Ended())
         return events
-
-
-class SniffingDecoder:
-    """A reply whose content type says neither stream nor JSON: its first bytes say which it is."""
-
-    __slots__ = ("_chosen", "_head")
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._chosen: Decoder | None = None
-
-    def feed(self, data: bytes) -> list[Event]:
-        """See `base.Decoder`."""
-        if self._chosen is not None:
-            return self._chosen.feed(data)
-        # Blanks before either kind mean nothing, so they are not kept.
-        self._head = (self._head + data).lstrip().removeprefix(_BYTE_ORDER_MARK).lstrip()
-        if any(start.startswith(self._head) for start in _UNDECIDED):  # also while there is nothing
-            return []
-        return self._choose().feed(self._head)
-
-    def finish(self) -> list[Event]:
-        """See `base.Decoder`."""
-        if self._chosen is None:
-            self._choose().feed(self._head)
-        return self._choose().finish()
-
-    def _choose(self) -> Decoder:
-        if self._chosen is None:
-            self._chosen = StreamDecoder() if self._head.startswith(_STREAM_STARTS) else BodyDecoder()
-        return self._chosen
 
 
 def _no_choice() -> Garbled:
