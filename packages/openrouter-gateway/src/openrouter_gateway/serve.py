@@ -49,7 +49,7 @@ from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
-from openrouter_gateway.wire.skins.base import Closing, ReplyHead, StreamEncoder
+from openrouter_gateway.wire.skins.base import Closing, Forgiving, ReplyHead, StreamEncoder
 from openrouter_gateway.wire.skins.chat import Chat
 
 _GOODBYE_S: Final = 1.0
@@ -370,6 +370,12 @@ class _Generation:
         metadata = self._metadata_of_failure(error)
         if client.started:
             await client.write(self._encode_in_stream(error, metadata), last=True)
+        elif (answer := self._forgiven(error)) is not None:
+            if self._request.stream:
+                await client.start_stream(self.skin.stream_type, self._headers)
+                await client.write(answer, last=True)
+            else:
+                await client.answer(200, answer, self._headers)
         else:
             body = self.skin.encode_error_body(error, self._id, metadata)
             await client.answer(error.status, body, _error_headers(error, self._id))
@@ -380,6 +386,10 @@ class _Generation:
         if isinstance(error, AccessError) or error.status in _NO_METADATA:
             return None
         return router_metadata(self._plan, self._tried, None)
+
+    def _forgiven(self, error: GatewayError) -> bytes | None:
+        skin = self.skin
+        return skin.forgive(error, self._head(self._endpoint), self._request) if isinstance(skin, Forgiving) else None
 
     def _encode_in_stream(self, error: GatewayError, metadata: dict[str, Any] | None) -> bytes:
         encoder = self._encoder

@@ -2,7 +2,9 @@
 
 from openrouter_gateway.wire.skins.base import Skin
 from openrouter_gateway.wire.skins.chat import Chat
+from openrouter_gateway.wire.skins.responses import Responses
 
 SKINS: dict[str, Skin] = {
     "/chat/completions": Chat(),
+    "/responses": Responses(),
 }

@@ -1,6 +1,6 @@
 """What a skin is: an inbound dialect of the API, as pure functions over bytes and events."""
 
-from typing import Any
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 from msgspec import Struct
@@ -85,4 +85,13 @@ class Skin(Interface):
         self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
     ) -> bytes:
         """Return the JSON body of an error that comes before any output."""
+        ...
+
+
+@runtime_checkable
+class Forgiving(Interface):
+    """A skin in which some errors that come before any output are answers."""
+
+    def forgive(self, error: GatewayError, head: ReplyHead, request: ChatRequest) -> bytes | None:
+        """Return the whole answer, a stream if the request asked for one; None: the error is one here, too."""
         ...

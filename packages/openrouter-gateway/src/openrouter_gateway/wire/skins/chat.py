@@ -4,7 +4,8 @@ Shapes: OpenRouter API, chat completions and errors (2026-08-22); what strict cl
 rules (`core/events`) and by these encoders.
 """
 
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +19,8 @@ from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
 DONE: Final = b"data: [DONE]\n\n"
 STREAM_TYPE: Final = b"text/event-stream; charset=utf-8"
+
+Decoded = TypeVar("Decoded")
 
 _decode_params = msgspec.json.Decoder(ChatParams).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -36,10 +39,23 @@ def parse(body: bytes) -> ChatRequest:
     Raises:
         BadRequest: not a JSON object, or a field of the wrong type or out of range; the message names it.
     """
+    return read(body, _decode)
+
+
+def _decode(body: bytes) -> ChatRequest:
+    return ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+
+
+def read(body: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
+    """Decode a body; any skin's.
+
+    Raises:
+        BadRequest: it is not what the decoder reads; the message names the field.
+    """
     try:
         if not body.isascii():
             body.decode()  # fields that travel on undecoded are not looked into below
-        return ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+        return decode(body)
     except msgspec.ValidationError as error:
         raise BadRequest(_explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
