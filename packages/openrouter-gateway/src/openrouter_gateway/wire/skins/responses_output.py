@@ -58,12 +58,14 @@ class _Message:
 
 
 class _Call:
+    """A call: it is announced, and has an `index`, once its name is known."""
+
     __slots__ = ("call_id", "id", "index", "name", "pieces")
 
-    def __init__(self, index: int, item_id: str) -> None:
-        self.index = index
-        self.id = item_id
-        self.call_id = ""
+    def __init__(self, call_id: str) -> None:
+        self.index: int | None = None
+        self.id = ""
+        self.call_id = call_id
         self.name = ""
         self.pieces: list[str] = []
 
@@ -135,6 +137,9 @@ class Output:
 
     def close(self, status: Status) -> None:
         """No more comes. Where the answer is not complete, neither is the item that was last added."""
+        for call in self._calls.values():
+            if call.index is None:  # it never got a name
+                self._begin_call(call)
         self._end_thinking(status if self._is_last(self._thinking) else "completed")
         self._end_message(status if self._is_last(self._message) else "completed")
         for call in self._calls.values():
@@ -286,30 +291,37 @@ class Output:
     # -- calls and images
 
     def _call(self, piece: Json) -> None:
-        call = self._calls.get(piece["index"])
-        function: Json = piece["function"]
+        number, function = piece["index"], piece["function"]
+        call = self._calls.get(number)
         if call is None:
-            self._end_thinking("completed")
-            self._end_message("completed")
-            item_id = self._new_id("fc_")
-            call_id = piece.get("id") or f"call_{piece['index']}"
-            item: Json = {"type": "function_call", "id": item_id, "call_id": call_id, "name": function.get("name", "")}
-            call = _Call(self._begin(item | {"arguments": "", "status": "in_progress"}), item_id)
-            call.call_id = call_id
-            self._calls[piece["index"]] = call
-        call.call_id = piece.get("id") or call.call_id
-        call.name = function.get("name") or call.name
-        if arguments := function.get("arguments"):
+            call = self._calls[number] = _Call(f"call_{number}")
+        arguments = function.get("arguments") or ""
+        if arguments:
             call.pieces.append(arguments)
-            place = {"item_id": call.id, "output_index": call.index}
-            self._emit("response.function_call_arguments.delta", place | {"delta": arguments})
+        if call.index is None:
+            call.name = function.get("name") or ""
+            call.call_id = piece.get("id") or call.call_id
+            if call.name:
+                self._begin_call(call)
+        elif arguments:
+            self._emit("response.function_call_arguments.delta", _call_place(call) | {"delta": arguments})
+
+    def _begin_call(self, call: _Call) -> None:
+        self._end_thinking("completed")
+        self._end_message("completed")
+        call.id = self._new_id("fc_")
+        item = {"type": "function_call", "id": call.id, "call_id": call.call_id, "name": call.name}
+        call.index = self._begin(item | {"arguments": "", "status": "in_progress"})
+        if call.pieces:
+            delta = "".join(call.pieces)
+            self._emit("response.function_call_arguments.delta", _call_place(call) | {"delta": delta})
 
     def _end_call(self, call: _Call, status: Status) -> None:
         arguments = "".join(call.pieces)
-        place = {"item_id": call.id, "output_index": call.index}
-        self._emit("response.function_call_arguments.done", place | {"name": call.name, "arguments": arguments})
-        item: Json = {"type": "function_call", "id": call.id, "call_id": call.call_id, "name": call.name}
-        self._finish(call.index, item | {"arguments": arguments, "status": status})
+        whole = {"name": call.name, "arguments": arguments}
+        self._emit("response.function_call_arguments.done", _call_place(call) | whole)
+        item = {"type": "function_call", "id": call.id, "call_id": call.call_id, **whole, "status": status}
+        self._finish(cast("int", call.index), item)
 
     def _show(self, image: Json) -> None:
         inner: object = image.get("image_url")
@@ -327,6 +339,10 @@ class Output:
 
 def _place(message: _Message) -> Json:
     return {"item_id": message.id, "output_index": message.index, "content_index": max(len(message.parts) - 1, 0)}
+
+
+def _call_place(call: _Call) -> Json:
+    return {"item_id": call.id, "output_index": call.index}
 
 
 def _thought_place(thinking: _Thinking, kind: Kind) -> Json:
