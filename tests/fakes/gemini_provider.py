@@ -14,7 +14,7 @@ error-chunk      a stream with an error after two pieces of text
 import asyncio
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,11 +37,27 @@ class FakeGemini:
     paths: list[str] = field(default_factory=list[str])
     keys: list[str | None] = field(default_factory=list[str | None])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    ready: threading.Event = field(default_factory=threading.Event)
+    stop: Callable[[], object] = lambda: None
 
     @property
     def base_url(self) -> str:
         """Where the gateway is to send."""
         return f"http://127.0.0.1:{self.port}/v1beta"
+
+    async def run(self) -> None:
+        """Serve until `stop` is called."""
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+        self.stop = lambda: loop.call_soon_threadsafe(stopping.set)
+        app = web.Application()
+        app.router.add_post("/v1beta/models/{call}", self.serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        self.ready.set()
+        await stopping.wait()
+        await runner.cleanup()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -144,29 +160,11 @@ async def _stream(request: web.Request, chunks: list[dict[str, Any]]) -> web.Str
 def running_gemini() -> Generator[FakeGemini]:
     """Run the provider in a thread of its own."""
     provider = FakeGemini()
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
-
-    async def main() -> None:
-        app = web.Application()
-        app.router.add_post("/v1beta/models/{call}", provider.serve)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        provider.port = runner.addresses[0][1]
-        ready.set()
-        await stopping.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(provider.run(),), daemon=True)
     thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the fake provider did not start")
+    assert provider.ready.wait(10), "the fake provider did not start"
     try:
         yield provider
     finally:
-        loop.call_soon_threadsafe(stopping.set)
+        provider.stop()
         thread.join(10)
-        loop.close()
