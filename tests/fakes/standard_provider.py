@@ -228,7 +228,7 @@ def _check_data(data: str, kind: str) -> None:
 
 def _check_tools(tools: list[Json], choice: Any) -> None:
     for tool in tools:
-        _only(tool, {"type", "function"}, "a tool")
+        _only(tool, {"type", "function", "cache_control"}, "a tool")
         _only(tool["function"], {"name", "description", "parameters", "strict"}, "the function of a tool")
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", tool["function"]["name"]):
             raise WrongShape(f"the name {tool['function']['name']!r} of a tool")
