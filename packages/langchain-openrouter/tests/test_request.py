@@ -379,6 +379,15 @@ def test_tools_of_a_call(server: ScriptedServer) -> None:
     assert body["tools"][1:] == [server_tool]
 
 
+def test_a_class_as_response_format_of_a_call(server: ScriptedServer) -> None:
+    """Becomes what `with_structured_output` makes of it; the answer stays a message."""
+    body = sent(server, {"response_format": Weather})
+    assert body["response_format"]["type"] == "json_schema"
+    assert body["response_format"]["json_schema"]["name"] == "Weather"
+    own = {"type": "json_object"}
+    assert sent(server, {"response_format": own}) == {**BARE, "response_format": own}
+
+
 class TestArgumentsThatCannotWork:
     """They are refused before anything is sent, by an error of this package."""
 

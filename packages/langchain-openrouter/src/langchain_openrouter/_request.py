@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_openrouter._decoding import Secrets
 from langchain_openrouter._messages import to_wire
-from langchain_openrouter._tools import to_wire_tool
+from langchain_openrouter._tools import to_response_format, to_wire_tool
 from langchain_openrouter.errors import ConfigurationError
 
 Json: TypeAlias = dict[str, Any]
@@ -220,9 +220,11 @@ def _lay_over(body: Json, call: Mapping[str, Any]) -> None:
         if value is None:
             body.pop(key, None)
         elif key == "tools" and isinstance(value, list | tuple):
-            # Dicts travel as they are; classes and functions, which `bind_tools` would turn into dicts, do too.
+            # Dicts travel as they are; classes and functions become what `bind_tools` makes of them.
             tools = cast("list[Any]", value)
             body[key] = [tool if isinstance(tool, Mapping) else to_wire_tool(tool) for tool in tools]
+        elif key == "response_format" and isinstance(value, type):
+            body[key] = to_response_format(value)
         else:
             body[key] = value
 
