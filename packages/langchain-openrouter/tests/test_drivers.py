@@ -189,6 +189,21 @@ def test_the_default_bounds_silence_and_not_the_answer() -> None:
     assert request.extensions["timeout"] == {"connect": 10.0, "read": 600.0, "write": 600.0, "pool": 600.0}
 
 
+@pytest.mark.parametrize(
+    ("given", "connect", "read"),
+    [(600, 10.0, 600), (3, 3, 3), ((1, 2, 3, 4), 1, 2), (httpx2.Timeout(60), 60, 60)],
+    ids=repr,
+)
+def test_a_plain_number_leaves_connecting_its_own_limit(given: Any, connect: float, read: float) -> None:
+    """A server that does not answer at all is not waited for as long as a slow answer."""
+    call = WireRequest(url="http://localhost/v1", headers=[], body=b"", timeout=given)
+    with httpx2.Client() as client:
+        request = _http._to_request(client, call, own=True)  # pyright: ignore[reportPrivateUsage]
+    assert {"connect": connect, "read": read} == {
+        name: request.extensions["timeout"][name] for name in ("connect", "read")
+    }
+
+
 @pytest.mark.parametrize("ask", STREAMED)
 class TestStreams:
     @pytest.mark.parametrize("cut", [True, False])
