@@ -24,7 +24,7 @@ Rules: every error can be pickled, its `str` is one line, and none holds the API
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -61,8 +61,6 @@ __all__ = [
     "Unprocessable",
 ]
 
-_E = TypeVar("_E", bound="OpenRouterError")
-
 MESSAGE_LIMIT: Final = 600
 """Characters of a message that `str` shows; `body` keeps the rest."""
 
@@ -77,9 +75,6 @@ class OpenRouterError(ModelError):
     def __init__(self, message: str) -> None:
         self.message = one_line(message)
         super().__init__(self.message)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), dict(self.__dict__))
 
 
 class ConfigurationError(OpenRouterError, ValueError):
@@ -272,10 +267,3 @@ def one_line(text: str) -> str:
     """Return `text` without line breaks or runs of blanks, cut to `MESSAGE_LIMIT` characters."""
     joined = " ".join(text.split())
     return joined if len(joined) <= MESSAGE_LIMIT else joined[: MESSAGE_LIMIT - 3] + "..."
-
-
-def _restore(cls: type[_E], state: dict[str, Any]) -> _E:
-    """Rebuild a pickled error without running the constructor of its class."""
-    error = cls.__new__(cls, state["message"])
-    error.__dict__.update(state)
-    return error
