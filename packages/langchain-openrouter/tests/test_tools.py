@@ -435,6 +435,19 @@ def test_an_agent_of_a_model_by_name(server: ScriptedServer, monkeypatch: pytest
     assert server.seen[0].body["response_format"]["json_schema"]["name"] == "GetWeather"
 
 
+@pytest.mark.parametrize("strict", [True, None])
+def test_the_format_of_an_agent_is_closed_where_it_is_strict(server: ScriptedServer, strict: bool | None) -> None:
+    """LangChain leaves it open, and servers that enforce it refuse that."""
+    server.answer(json_reply(completion('{"inner": {"unit": "C"}, "many": [], "maybe": null}')))
+    agent = cast("Any", create_agent(model_for(server), response_format=ProviderStrategy(Nested, strict=strict)))
+    assert agent.invoke({"messages": [("human", "hi")]})["structured_response"] == Nested(inner=Inner())
+    held = server.seen[0].body["response_format"]["json_schema"]
+    expected = close_schema(Nested.model_json_schema()) if strict else Nested.model_json_schema()
+    shown = {"properties", "$defs", "required", "additionalProperties"}
+    assert {name: held["schema"].get(name) for name in shown} == {name: expected.get(name) for name in shown}
+    assert held.get("strict") is strict
+
+
 @pytest.mark.parametrize("schema", [GetWeather, Weather])
 def test_arguments_that_are_not_json_are_a_parsing_error(server: ScriptedServer, schema: Any) -> None:
     """LangChain's parsers alone would answer None, as if the model had called nothing."""

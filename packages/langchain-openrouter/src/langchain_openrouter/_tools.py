@@ -198,6 +198,17 @@ def to_response_format(schema: ToolLike, *, strict: bool | None = None) -> Json:
     return {"type": "json_schema", "json_schema": wire}
 
 
+def close_format(response_format: Any) -> Any:
+    """Return a `response_format` of the API with its schema closed where it is strict; others as they are.
+
+    LangChain's agents write one, and ask for strictness without closing the schema for it.
+    """
+    held = _dict_in(_dict_in(response_format).get("json_schema"))
+    if held.get("strict") is not True or "schema" not in held:
+        return response_format
+    return {**response_format, "json_schema": {**held, "schema": close_schema(held["schema"])}}
+
+
 def close_schema(schema: Any) -> Any:
     """Return a copy of a JSON Schema in which every object requires all its properties and takes no others.
 

@@ -39,7 +39,7 @@ from langchain_openrouter._request import (
 )
 from langchain_openrouter._retry import RetryPolicy
 from langchain_openrouter._structured import Method, structure_output
-from langchain_openrouter._tools import ToolLike, to_wire_choice, to_wire_tools
+from langchain_openrouter._tools import ToolLike, close_format, to_wire_choice, to_wire_tools
 from langchain_openrouter._trace_context import trace_headers
 from langchain_openrouter._warnings import warn_user
 from langchain_openrouter.errors import ConfigurationError
@@ -499,6 +499,8 @@ class ChatOpenRouter(BaseChatModel):
         wire = to_wire_tools(tools, strict=strict)
         if tool_choice is not None:
             kwargs["tool_choice"] = to_wire_choice(tool_choice, wire)
+        if "response_format" in kwargs:
+            kwargs["response_format"] = close_format(kwargs["response_format"])
         if wire:  # `create_agent` binds none; providers refuse an empty list
             kwargs["tools"] = wire
         return self.bind(**kwargs)
