@@ -147,7 +147,9 @@ class TestBuild:
 
     def test_nothing(self) -> None:
         """Not even the embedded model."""
-        assert Catalog(listings={}, providers=()) == build(embedded=NO_EMBEDDED)
+        catalog = build(embedded=NO_EMBEDDED)
+
+        assert Catalog(listings={}, providers=(), version=catalog.version) == catalog
 
     def test_an_own_provider(self) -> None:
         """A new provider with its models; what is not said has its documented default."""
