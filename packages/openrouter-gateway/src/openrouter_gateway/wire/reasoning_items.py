@@ -82,12 +82,12 @@ class ReasoningItem:
             return True
         if detail.get("format") not in (None, self.format) or self.format not in (None, OPENAI_FORMAT):
             return False
-        own, other = self.id, detail.get("id")
-        if own is not None and other is not None:
-            return own == other
         index = _index_of(detail)
         if index is not None and self._place is not None and index // _BLOCKS != self._place:
             return False
+        own, other = self.id, detail.get("id")
+        if own is not None and other is not None:
+            return own == other
         return self.encrypted is None and self.signature is None
 
     def add(self, detail: dict[str, Any]) -> None:
