@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from openrouter_gateway.config.catalog import build_catalog, load_keys
+from openrouter_gateway.config.rows import load_provider_rows
 from openrouter_gateway.config.settings import Settings, load_settings
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Price
 from openrouter_gateway.edge.catalog import (
@@ -20,6 +21,7 @@ from openrouter_gateway.edge.catalog import (
     providers_object,
 )
 from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.wire.protocols import PROTOCOLS
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "gateway.toml"
 NO_EMBEDDED = {"enabled": False}
@@ -187,6 +189,82 @@ class TestEndpoints:
 
         tags = [e.tag for e in catalog.listings["meta-llama/llama-3.3-70b-instruct"].endpoints]
         assert ["groq", "cerebras", "novita", "openrouter"] == tags
+
+
+class TestProtocols:
+    """Which protocol an endpoint is spoken to in."""
+
+    def protocols(self, catalog: Catalog, *models: str) -> list[str]:
+        """Return the protocols of each model's endpoints, which agree."""
+        found = [{known.protocol for known in catalog.listings[model].endpoints} for model in models]
+        assert all(len(protocols) == 1 for protocols in found)
+        return [protocol for protocols in found for protocol in protocols]
+
+    def test_the_built_in_division(self) -> None:
+        """OpenAI's reasoning models, with their tiers, in the one, the others in the other."""
+        catalog = build("openai")
+
+        reasoning = (
+            "openai/o1",
+            "openai/o3",
+            "openai/o4-mini",
+            "openai/gpt-5",
+            "openai/gpt-5.4-mini",
+            "openai/gpt-6-sol",
+        )
+        assert ["openai_responses"] * 6 == self.protocols(catalog, *reasoning)
+        others = ("openai/gpt-4o", "openai/gpt-4.1", "openai/o1-mini", "openai/gpt-3.5-turbo", "openai/gpt-chat-latest")
+        assert ["openai"] * 5 == self.protocols(catalog, *others)
+        assert ["openai"] == self.protocols(build("xai"), "x-ai/grok-4.5")
+
+    @pytest.mark.parametrize(
+        "name", ["gpt-5-chat-latest", "gpt-5.2-chat-latest", "gpt-5-search-api", "o1-preview", "gpt-4o"]
+    )
+    def test_added_models_that_do_not_show_their_reasoning(self, name: str) -> None:
+        """They stay with chat completions."""
+        catalog = build("openai", providers={"openai": {"models": [{"id": f"openai/x-{name}", "upstream_id": name}]}})
+
+        assert ["openai"] == self.protocols(catalog, f"openai/x-{name}")
+
+    def test_an_added_model(self) -> None:
+        """Goes by the provider's own name of it."""
+        models = [{"id": "openai/mine", "upstream_id": "o9-mini"}, {"id": "openai/o7-mine", "upstream_id": "mine"}]
+        catalog = build("openai", providers={"openai": {"models": models}})
+
+        assert ["openai_responses", "openai"] == self.protocols(catalog, "openai/mine", "openai/o7-mine")
+
+    @pytest.mark.parametrize("protocol", ["openai", "openai_responses"])
+    def test_one_for_a_whole_provider(self, protocol: str) -> None:
+        """A word in its table is of all its models, known or added."""
+        changes = {"protocol": protocol, "models": [{"id": "openai/o9"}]}
+        catalog = build("openai", providers={"openai": changes})
+
+        assert [protocol] * 3 == self.protocols(catalog, "openai/o9", "openai/o3", "openai/gpt-4o")
+
+    def test_one_for_one_model(self) -> None:
+        """It comes first, at a built-in provider and at an added one."""
+        responses = {"protocol": "openai_responses"}
+        mine = {"base_url": "http://127.0.0.1:1/v1", "models": [{"id": "a/one"} | responses, {"id": "a/two"}]}
+        openai = {"models": [{"id": "openai/gpt-4o"} | responses, {"id": "openai/gpt-5-pro", "protocol": "openai"}]}
+        catalog = build("openai", providers={"mine": mine, "openai": openai})
+
+        assert ["openai_responses", "openai"] == self.protocols(catalog, "a/one", "a/two")
+        assert "openai_responses" == endpoint(catalog, "openai/gpt-4o", "openai").protocol
+        assert "openai" == endpoint(catalog, "openai/gpt-4o", "openai/priority").protocol
+        assert ["openai"] == self.protocols(catalog, "openai/gpt-5-pro")
+
+    def test_another_address_is_not_divided(self) -> None:
+        """What is behind it may speak chat completions alone."""
+        catalog = build("openai", providers={"openai": {"base_url": "http://127.0.0.1:1/v1"}})
+
+        assert ["openai"] == self.protocols(catalog, "openai/o3")
+
+    def test_every_protocol_of_the_table_is_spoken(self) -> None:
+        """A pattern that leads nowhere would take its models away."""
+        named = {protocol for row in load_provider_rows().values() for protocol in row.protocols.values()}
+
+        assert named
+        assert named <= PROTOCOLS.keys()
 
 
 class TestModels:

@@ -238,6 +238,190 @@ def case_other_base(base_url):
     assert reply.choices[0].message.content.strip()
 
 
+WEATHER_TOOL = {
+    "type": "function",
+    "name": "GetWeather",
+    "description": "Get the weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "strict": True,
+}
+SAY_HELLO = {"model": MODEL, "input": "Say hello.", "temperature": 0}
+
+
+def check_response(response, *, status):
+    """What every response has, and what this API's usage calls its counts."""
+    assert response.object == "response"
+    assert response.id.startswith("resp_")
+    assert response.model == MODEL
+    assert response.provider == "Local"
+    assert response.created_at > 1_700_000_000
+    assert response.status == status
+    assert response.error is None
+    assert response.parallel_tool_calls is True
+    usage = response.usage
+    for count in (usage.input_tokens, usage.output_tokens, usage.total_tokens):
+        assert type(count) is int
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    assert type(usage.input_tokens_details.cached_tokens) is int
+    assert type(usage.output_tokens_details.reasoning_tokens) is int
+    assert usage.cost == 0
+    assert len({item.id for item in response.output}) == len(response.output)
+
+
+def check_function_call(item):
+    assert item.type == "function_call"
+    assert item.status == "completed"
+    assert item.call_id
+    assert item.name == "GetWeather"
+    assert list(json.loads(item.arguments)) == ["city"]
+
+
+def case_responses(base_url):
+    """A whole response: what the request said, an item with the text, why it is not complete."""
+    raw = connect(base_url).responses.with_raw_response.create(
+        **SAY_HELLO, instructions="Be brief.", max_output_tokens=16, metadata={"a": "b"}
+    )
+    response = raw.parse()
+    check_response(response, status="incomplete")
+    assert raw.headers["x-generation-id"].removeprefix("gen-") == response.id.removeprefix("resp_")
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert response.instructions == "Be brief."
+    assert response.max_output_tokens == 16
+    assert response.metadata == {"a": "b"}
+    assert response.temperature == 0
+    assert response.tools == []
+    assert response.text.format.type == "text"
+    (item,) = response.output
+    assert (item.type, item.role, item.status) == ("message", "assistant", "incomplete")
+    (part,) = item.content
+    assert part.type == "output_text"
+    assert part.annotations == []
+    assert part.text.strip()
+    assert response.output_text == part.text
+
+
+def case_responses_conversation(base_url):
+    """What was answered can be sent back as it came, with every kind of message before and after it."""
+    client = connect(base_url)
+    first = client.responses.create(**SAY_HELLO, max_output_tokens=30)
+    said = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Say hello."}]},
+        *first.output,
+        {"role": "user", "content": "And goodbye."},
+    ]
+    second = client.responses.create(model=MODEL, input=said, temperature=0, max_output_tokens=30)
+    assert second.output_text.strip()
+    assert second.usage.input_tokens > first.usage.input_tokens
+
+
+def case_responses_stream(base_url):
+    """The events are the package's own types, in order, and add up to the response."""
+    with connect(base_url).responses.create(**SAY_HELLO, max_output_tokens=16, stream=True) as stream:
+        events = list(stream)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    names = [event.type for event in events]
+    assert names[:4] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    ]
+    assert names[-4:] == [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.incomplete",
+    ]
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    assert len(deltas) > 1
+    assert set(names[4:-4]) == {"response.output_text.delta"}
+    for event in events:
+        assert type(event).__name__ not in ("dict", "BaseModel")
+    response = events[-1].response
+    check_response(response, status="incomplete")
+    assert "".join(event.delta for event in deltas) == response.output_text
+    assert {event.item_id for event in deltas} == {response.output[0].id}
+
+
+def case_responses_stream_helper(base_url):
+    """The package's own accumulator ends with the text that its events brought."""
+    with connect(base_url).responses.stream(**SAY_HELLO, max_output_tokens=100) as stream:
+        snapshots = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
+        response = stream.get_final_response()
+    check_response(response, status="completed")
+    assert snapshots[-1] == response.output_text
+
+
+def case_responses_tool_call(base_url):
+    """A forced tool is called with arguments that parse, and its result can be sent back."""
+    client = connect(base_url)
+    asked = {"model": MODEL, "tools": [WEATHER_TOOL], "temperature": 0, "max_output_tokens": 60}
+    response = client.responses.create(input=WEATHER, tool_choice={"type": "function", "name": "GetWeather"}, **asked)
+    check_response(response, status="completed")
+    assert response.tools[0].name == "GetWeather"
+    assert response.tool_choice.name == "GetWeather"
+    (call,) = response.output
+    check_function_call(call)
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny, 21 degrees."}
+    answer = client.responses.create(input=[*WEATHER, call, result], **asked)
+    assert answer.output_text.strip()
+
+
+def case_responses_tool_call_stream(base_url):
+    """A streamed call is put together by the package and parsed into the tool's model."""
+    tool = openai.pydantic_function_tool(GetWeather)
+    flat = {"type": "function", **tool["function"]}
+    with connect(base_url).responses.stream(
+        model=MODEL, input=WEATHER, tools=[flat], tool_choice="required", temperature=0, max_output_tokens=60
+    ) as stream:
+        pieces = [event for event in stream if event.type == "response.function_call_arguments.delta"]
+        response = stream.get_final_response()
+    (call,) = response.output
+    check_function_call(call)
+    assert pieces[-1].snapshot == call.arguments
+    assert "".join(piece.delta for piece in pieces) == call.arguments
+
+
+def case_responses_parse(base_url):
+    """A pydantic class as the text's format gives an object of it, whole and streamed."""
+    client = connect(base_url)
+    response = client.responses.parse(model=MODEL, input=WHO, text_format=Person, temperature=0, max_output_tokens=80)
+    check_response(response, status="completed")
+    assert isinstance(response.output_parsed, Person)
+    assert response.output_parsed.name
+    with client.responses.stream(
+        model=MODEL, input=WHO, text_format=Person, temperature=0, max_output_tokens=80
+    ) as stream:
+        streamed = stream.until_done().get_final_response()
+    assert streamed.output_parsed == response.output_parsed
+
+
+def case_responses_refusals(base_url):
+    """What this API does not do is a typed error that names it."""
+    create = connect(base_url).responses.create
+    for named, changes in (
+        ("store", {"store": True}),
+        ("previous_response_id", {"previous_response_id": "resp_1"}),
+        ("input[0]", {"input": [{"type": "item_reference", "id": "msg_1"}]}),
+        ("acme/unknown", {"model": "acme/unknown"}),
+    ):
+        error = error_of(openai.BadRequestError, create, **(SAY_HELLO | changes))
+        assert named in error.body["message"]
+        assert error.body["code"] == 400
+
+
+async def case_responses_async(base_url):
+    """The asynchronous client streams it, too."""
+    async with (
+        openai.AsyncOpenAI(base_url=base_url, api_key="not-checked", max_retries=0, timeout=50) as client,
+        client.responses.stream(**SAY_HELLO, max_output_tokens=100) as stream,
+    ):
+        response = await stream.get_final_response()
+    check_response(response, status="completed")
+    assert response.output_text.strip()
+
+
 def error_of(kind, call, *arguments, **named):
     """Return the error of exactly this type that the call ends with."""
     try:
