@@ -24,9 +24,10 @@ from test_openai_responses_vectors import load, to_stream
 
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.core.usage import Cost
-from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, Unavailable, UpstreamError
+from openrouter_gateway.errors import BadRequest, Cut, Garbled, Refused, Throttled, Unavailable, UpstreamError
 from openrouter_gateway.wire.protocols.base import Decoder
 from openrouter_gateway.wire.protocols.openai_responses import BodyDecoder, OpenAIResponses, StreamDecoder
 from openrouter_gateway.wire.skins import chat
@@ -132,6 +133,29 @@ class TestRequest:
         )
 
         assert [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}] == body["input"]
+
+    def test_nesting_that_could_just_be_read(self) -> None:
+        """Where the stack is deeper it cannot be written again: refused, no crash."""
+
+        def deepest(depth: int) -> ChatRequest:
+            note: Any = 1
+            for _ in range(depth):
+                note = [note]
+            try:
+                return make_request(
+                    messages=with_parts({"type": "text", "text": "x", "prompt_cache_breakpoint": {"a": note}})
+                )
+            except BadRequest:
+                return deepest(depth - 10)
+
+        def from_below(frames: int, request: ChatRequest) -> bytes:
+            if frames:
+                return from_below(frames - 1, request)
+            return OpenAIResponses().encode_chat(request, make_endpoint())
+
+        request = deepest(900)
+        with pytest.raises(Refused, match="nested too deeply"):
+            from_below(100, request)
 
 
 class TestReasoning:

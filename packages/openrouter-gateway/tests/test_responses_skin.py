@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_samples import ANY_JSON, DELTA_LIKE, HEAD, dicts_like, make_chunk, to_sse
+from gateway_samples import ANY_JSON, DELTA_LIKE, HEAD, dicts_like, make_chunk, make_endpoint, to_sse
 from hypothesis import example, given
 from hypothesis import strategies as st
 from responses_reader import Reader, events_in
@@ -25,6 +25,7 @@ from openrouter_gateway.errors import (
     Unauthenticated,
 )
 from openrouter_gateway.wire.protocols.openai import StreamDecoder
+from openrouter_gateway.wire.protocols.openai_responses import OpenAIResponses
 from openrouter_gateway.wire.skins import SKINS, chat
 from openrouter_gateway.wire.skins.base import Forgiving
 from openrouter_gateway.wire.skins.chat import Chat
@@ -190,6 +191,18 @@ class TestRequest:
         """Those whose calls could not be shown, or that are incomplete."""
         with pytest.raises(BadRequest, match=named):
             parse(**fields)
+
+    def test_deep_nesting(self) -> None:
+        """However deep, it is read or refused, here and by the protocol of the same API."""
+        for depth in (10, *range(150, 1000, 5), 100_000):
+            value = b"[" * depth + b"]" * depth
+            part = b'{"type":"input_text","text":"x","prompt_cache_breakpoint":{"a":%s}}' % value
+            try:
+                request = SKIN.parse(b'{"input":[{"role":"user","content":[%s]}],"metadata":%s}' % (part, value))
+                assert OpenAIResponses().encode_chat(request, make_endpoint())
+            except (BadRequest, Refused) as error:
+                assert depth > 100
+                assert "nested too deeply" in error.message  # noqa: PT017
 
     @given(st.recursive(ANY_JSON, lambda inner: st.lists(inner, max_size=2), max_leaves=4))
     def test_anything_as_input(self, value: Any) -> None:

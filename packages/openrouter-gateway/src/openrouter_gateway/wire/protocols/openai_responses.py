@@ -16,7 +16,7 @@ import msgspec
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event, Failed
-from openrouter_gateway.errors import Cut, Garbled, UpstreamError
+from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_reply import read_object
@@ -48,7 +48,10 @@ class OpenAIResponses:
         Raises:
             Refused: something that the API cannot do, or that is malformed.
         """
-        return _encode(to_body(request, endpoint))
+        try:
+            return _encode(to_body(request, endpoint))
+        except RecursionError:
+            raise Refused("the request is nested too deeply") from None
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """See `choose_decoder`."""

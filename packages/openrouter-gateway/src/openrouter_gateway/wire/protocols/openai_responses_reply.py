@@ -43,7 +43,10 @@ _TIERS: Final = frozenset({"default", "flex", "priority"})
 class _Item:
     """One output item: what of it has been passed on."""
 
-    __slots__ = ("blocks", "call", "encrypted", "id", "kind", "notes", "phase", "place", "shown", "started", "texts")
+    __slots__ = (
+        "announced", "blocks", "call", "encrypted", "id", "kind", "notes", "phase", "place", "shown", "started",
+        "texts",
+    )  # fmt: skip
 
     def __init__(self, kind: Kind, place: int, call: int) -> None:
         self.kind: Kind = kind
@@ -51,6 +54,7 @@ class _Item:
         self.call = call
         self.id: str | None = None
         self.phase: str | None = None
+        self.announced = False
         self.started = False  # of a call: its name and id have been passed on
         self.shown = False  # of an image
         self.encrypted: str | None = None
@@ -78,7 +82,7 @@ class ReplyReader:
         """Append what an event of a stream says.
 
         Raises:
-            Garbled: it is no event of this protocol, or contradicts earlier ones.
+            Garbled: it is no event of this protocol.
         """
         kind = event.get("type")
         handle = _HANDLERS.get(kind) if type(kind) is str else None
@@ -139,20 +143,21 @@ class ReplyReader:
     # -- items
 
     def _find(self, event: Json, kind: Kind) -> _Item:
-        """Return the item that an event is about: by its index, else its id, else the last of its kind."""
+        """Return the item that an event is about: by its index, else its id, else the last of its kind; or a new one.
+
+        Ids come second: some servers give out new ones with each event.
+        """
         index, item_id = event.get("output_index"), event.get("item_id")
-        item: _Item | None
-        if type(index) is int:
-            item = self._by_index.get(index)
-        elif type(item_id) is str:
-            item = self._by_id.get(item_id)
-        else:
-            item = next((known for known in reversed(self._items) if known.kind == kind), None)
-        if item is None:
-            item = self._add(kind, index, item_id)
-        if item.kind != kind:
-            raise Garbled(f"the provider's events make one item both a {item.kind} and a {kind}")
-        return item
+        by_index = self._by_index.get(index) if type(index) is int else None
+        by_id = self._by_id.get(item_id) if type(item_id) is str else None
+        for item in (by_index, by_id):
+            if item is not None and item.kind == kind:
+                return item
+        if type(index) is not int and type(item_id) is not str:
+            last = next((item for item in reversed(self._items) if item.kind == kind), None)
+            if last is not None:
+                return last
+        return self._add(kind, index, item_id)
 
     def _add(self, kind: Kind, index: object, item_id: object) -> _Item:
         item = _Item(kind, self._places, self._calls)
@@ -194,7 +199,11 @@ class ReplyReader:
         kind = _KINDS.get(str(fields.get("type")))
         if kind is None:
             return
-        item = self._find({"output_index": event.get("output_index"), "item_id": fields.get("id") or ""}, kind)
+        where = {"output_index": event.get("output_index"), "item_id": fields.get("id") or ""}
+        item = self._find(where, kind)
+        if item.announced:  # what begins is new, even where a server gives all items one index
+            item = self._add(kind, *where.values())
+        item.announced = True
         self._note(item, fields)
         if kind == "function_call":
             self._start_call(item, fields, out)

@@ -99,7 +99,10 @@ def parse(body: bytes) -> ChatRequest:
     made: Json = {key: value for key, value in fields.items() if key not in _CONSUMED}
     made["messages"] = to_messages(params.input, params.instructions)
     made |= _settings(params)
-    request = chat.parse(_encode(made))
+    try:
+        request = chat.parse(_encode(made))
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply") from None
     said = {key: chat.read(bytes(fields[key]), _decode_value) for key in _ECHOED if key in fields}
     return msgspec.structs.replace(request, echo={key: value for key, value in said.items() if value is not None})
 
