@@ -12,7 +12,8 @@ _FREE = Cost()
 def price_usage(usage: Usage, price: Price | None) -> Cost:
     """Return the cost in USD, 0 where the price is not known.
 
-    Cached and cache-writing tokens are part of the prompt and priced at their own rates.
+    Cached and cache-writing tokens are part of the prompt and priced at their own rates; entries that live an hour
+    have one where the price table does.
     """
     if price is None or not (price.prompt or price.completion or price.request):
         return _FREE
@@ -23,6 +24,9 @@ def price_usage(usage: Usage, price: Price | None) -> Cost:
     if usage.cached_tokens:
         prompt += usage.cached_tokens * read_rate
     if usage.cache_write_tokens:
-        prompt += usage.cache_write_tokens * write_rate
+        hourly = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+        prompt += (usage.cache_write_tokens - hourly) * write_rate
+        if hourly:
+            prompt += hourly * (write_rate if price.cache_write_1h is None else price.cache_write_1h)
     request = price.request if usage.total_tokens else _ZERO
     return Cost(prompt=prompt, completion=usage.completion_tokens * price.completion, request=request)

@@ -10,6 +10,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     `reported_cost` is what the provider itself says the call cost, in USD. `estimated` marks counts that the
     gateway made up from text lengths, because the provider reported none or the answer was cut.
+    `cache_write_1h_tokens` are those of `cache_write_tokens` whose cache entries live an hour.
     """
 
     prompt_tokens: int = 0
@@ -17,6 +18,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     total_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     prompt_audio_tokens: int = 0
     prompt_video_tokens: int = 0
     reasoning_tokens: int = 0

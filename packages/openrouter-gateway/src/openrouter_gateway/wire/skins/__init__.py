@@ -7,4 +7,9 @@ from openrouter_gateway.wire.skins.responses import Responses
 SKINS: dict[str, Skin] = {
     "/chat/completions": Chat(),
     "/responses": Responses(),
+from openrouter_gateway.wire.skins.messages import Messages
+
+SKINS: dict[str, Skin] = {
+    "/chat/completions": Chat(),
+    "/messages": Messages(),
 }
