@@ -10,7 +10,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     `reported_cost` is what the provider itself says the call cost, in USD. `estimated` marks counts that the
     gateway made up from text lengths, because the provider reported none or the answer was cut.
-    `cache_write_1h_tokens` are those of `cache_write_tokens` whose cache entries live an hour.
+    `cache_write_1h_tokens` are those of `cache_write_tokens` whose cache entries live an hour,
+    `web_search_requests` the searches that the provider ran for the model.
     """
 
     prompt_tokens: int = 0
@@ -26,6 +27,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     image_tokens: int = 0
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
+    web_search_requests: int = 0
     reported_cost: Decimal | None = None
     estimated: bool = False
 

@@ -7,9 +7,7 @@ Source, where none is named: platform.claude.com/docs/en/api, 2026-11.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
@@ -17,7 +15,7 @@ from openrouter_gateway.errors import Refused, UpstreamError
 from openrouter_gateway.wire.anthropic import verbatim_of
 from openrouter_gateway.wire.protocols.anthropic_errors import refusal_from_body
 from openrouter_gateway.wire.protocols.anthropic_reply import BodyDecoder, ReplyReader, StreamDecoder
-from openrouter_gateway.wire.protocols.anthropic_request import build_body
+from openrouter_gateway.wire.protocols.anthropic_request import encode_body
 from openrouter_gateway.wire.protocols.anthropic_thinking import read_reasoning
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 
@@ -33,8 +31,6 @@ _BETA_MARKS: Final = (
     ("mcp_servers", b"", "mcp-client-2025-11-20"),
 )
 _FAST_BETA: Final = "fast-mode-2026-02-01"
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Anthropic:
@@ -63,8 +59,7 @@ class Anthropic:
         Raises:
             Refused: something that the API has no form for, named by its place.
         """
-        body: dict[str, Any] = build_body(request, endpoint)
-        return _encode(body)
+        return encode_body(request, endpoint)
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """Choose by what the provider sent; where that is neither, by what was asked for."""

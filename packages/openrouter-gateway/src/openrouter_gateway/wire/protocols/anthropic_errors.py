@@ -40,7 +40,10 @@ def error_in_stream(event: dict[str, Any]) -> UpstreamError:
     given: object = event.get("error")
     kind = cast("dict[str, Any]", given).get("type") if isinstance(given, dict) else None
     status = _STATUS.get(kind, 502) if isinstance(kind, str) else 502
-    body = _encode(event)
+    try:
+        body = _encode(event)
+    except RecursionError:
+        body = b""
     return _refusal(status, {}, body, _request_id(body))
 
 

@@ -182,6 +182,7 @@ def read_usage(fields: dict[str, Any]) -> Usage:
         cache_write_tokens=written,
         cache_write_1h_tokens=min(_count_in(fields, "cache_creation", "ephemeral_1h_input_tokens"), written),
         reasoning_tokens=_count_in(fields, "output_tokens_details", "thinking_tokens"),
+        web_search_requests=_count_in(fields, "server_tool_use", "web_search_requests"),
     )
 
 

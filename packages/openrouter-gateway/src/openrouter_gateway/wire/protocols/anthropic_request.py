@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from openrouter_gateway.core.catalog import Endpoint
-from openrouter_gateway.core.chat import ChatParams, ChatRequest, NamedToolChoice
+from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.anthropic import Verbatim, verbatim_of
 from openrouter_gateway.wire.protocols.anthropic_caching import keep_last_marks, mark_end
@@ -19,13 +19,11 @@ from openrouter_gateway.wire.protocols.anthropic_messages import to_conversation
 from openrouter_gateway.wire.protocols.anthropic_models import Abilities, abilities_of, fit_effort
 from openrouter_gateway.wire.protocols.anthropic_schema import narrow_schema
 from openrouter_gateway.wire.protocols.anthropic_thinking import is_thinking, plan_thinking, takes_thinking
+from openrouter_gateway.wire.protocols.anthropic_tools import to_server_tool, to_tool_choice, to_tools
 from openrouter_gateway.wire.protocols.anthropic_verbatim import own_conversation
 
 DEFAULT_MAX_TOKENS: Final = 4_096
 """The API wants a number; where the request has none and the endpoint's own limit is not known, it is this."""
-
-STRICT_BETA: Final = "structured-outputs-2025-11-13"
-"""Callers who ask for this feature get `strict` tools, others do not (OpenRouter API, tools, 2026-08-22)."""
 
 _HUB_FIELDS: Final = frozenset(
     {
@@ -47,6 +45,7 @@ _GATEWAY_FIELDS: Final = frozenset(
 """Fields of a request in Anthropic's dialect that are OpenRouter's, or are translated in any case."""
 
 _TIERS: Final = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+_GATEWAY_TOOL: Final = b'"openrouter:'
 _JSON_NOTE: Final = "Answer with one JSON object and nothing else."
 
 _encode = msgspec.json.Encoder().encode
@@ -54,14 +53,14 @@ _decode = msgspec.json.Decoder().decode
 _decode_messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-def build_body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
-    """Return the members of the request's body.
+def encode_body(request: ChatRequest, endpoint: Endpoint) -> bytes:
+    """Return the request's body.
 
     Raises:
         Refused: something that the API has no form for, named by its place.
     """
     try:
-        return _build_body(request, endpoint)
+        return _encode(_build_body(request, endpoint))
     except msgspec.DecodeError as error:
         raise Refused(f"the request cannot be read: {error}") from None
     except RecursionError:
@@ -102,6 +101,9 @@ def _adopt(body: dict[str, Any], verbatim: Verbatim, abilities: Abilities) -> No
     own = {key: value for key, value in verbatim.fields.items() if key not in _GATEWAY_FIELDS}
     body.update({key: value for key, value in own.items() if bytes(value) != b"null"})
     body.update(own_conversation(verbatim, abilities))
+    if "tools" in own and _GATEWAY_TOOL in bytes(own["tools"]):
+        tools = enumerate(_decode_messages(own["tools"]))
+        body["tools"] = [to_server_tool(tool, f"tools[{place}]") for place, tool in tools]
     for key in ("thinking", "output_config", "tool_choice"):
         if key in body:
             body[key] = _decode(body[key])
@@ -114,7 +116,7 @@ def _translate(body: dict[str, Any], request: ChatRequest, abilities: Abilities)
         if key in fields and (found := _mapping(_decode(fields[key]))) is not None:
             body[key] = found
     conversation = to_conversation(_decode_messages(fields["messages"]))
-    tools = _tools(request) if params.tools else []
+    tools = to_tools(request) if params.tools else []
     if params.response_format is not None:
         _format(body, conversation.system, params, abilities)
     mark = _mapping(_decode(fields["cache_control"])) if "cache_control" in fields else None
@@ -126,61 +128,10 @@ def _translate(body: dict[str, Any], request: ChatRequest, abilities: Abilities)
         body["system"] = conversation.system
     if tools:
         body["tools"] = tools
-        body["tool_choice"] = _tool_choice(params)
+        body["tool_choice"] = to_tool_choice(params)
     stops = [params.stop] if isinstance(params.stop, str) else params.stop or []
     if kept := [stop for stop in stops if stop.strip()]:  # the API refuses blank ones
         body["stop_sequences"] = kept
-
-
-def _tools(request: ChatRequest) -> list[dict[str, Any]]:
-    params = request.params
-    tools: list[dict[str, Any]] = []
-    for place, tool in enumerate(_decode_messages(request.fields["tools"])):
-        kind = tool.get("type", "function")
-        if kind != "function":
-            if str(kind).startswith("openrouter:"):
-                raise Refused(f"tools[{place}]: `{kind}` cannot be run at this provider")
-            tools.append(tool)  # one of Anthropic's own, such as `web_search_20250305`
-            continue
-        function = _mapping(tool.get("function"))
-        if function is None:
-            raise Refused(f"tools[{place}].function: missing")
-        schema = _mapping(function.get("parameters")) or {}
-        entry: dict[str, Any] = {"name": function.get("name"), "input_schema": {"type": "object", **schema}}
-        if function.get("description"):
-            entry["description"] = function["description"]
-        if function.get("strict") and STRICT_BETA in request.betas:
-            entry["strict"] = True
-            entry["input_schema"] = narrow_schema(entry["input_schema"])
-        mark = tool.get("cache_control") or function.get("cache_control")
-        if isinstance(mark, dict):
-            entry["cache_control"] = mark
-        if params.stream:
-            # As OpenRouter does it (tools, 2026-08-22): otherwise long arguments arrive in one piece at their end.
-            entry["eager_input_streaming"] = True
-        tools.append(entry)
-    return tools
-
-
-def _tool_choice(params: ChatParams) -> dict[str, Any] | None:
-    wanted = params.tool_choice
-    choice: dict[str, Any] | None
-    if isinstance(wanted, NamedToolChoice):
-        if wanted.function is None:
-            raise Refused(f"tool_choice: `{wanted.type}` cannot be forced at this provider")
-        choice = {"type": "tool", "name": wanted.function.name}
-    elif wanted is None:
-        choice = None
-    elif wanted in _CHOICES:
-        choice = {"type": _CHOICES[wanted]}
-    else:
-        raise Refused(f"tool_choice: {wanted!r} is none of auto, none, required")
-    if params.parallel_tool_calls is False and (choice is None or choice["type"] != "none"):
-        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
-    return choice
-
-
-_CHOICES: Final = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 
 def _format(body: dict[str, Any], system: list[dict[str, Any]], params: ChatParams, abilities: Abilities) -> None:

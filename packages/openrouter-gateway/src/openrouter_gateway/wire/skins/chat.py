@@ -230,6 +230,11 @@ def usage_object(usage: Usage, cost: Cost) -> dict[str, Any]:
     }
     if usage.image_tokens:
         completion_details["image_tokens"] = usage.image_tokens
+    searches = usage.web_search_requests
+    tool_use = {
+        "server_tool_use": {"web_search_requests": searches},
+        "server_tool_use_details": {"web_search_requests": searches},
+    }
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -248,6 +253,7 @@ def usage_object(usage: Usage, cost: Cost) -> dict[str, Any]:
             "upstream_inference_prompt_cost": cost.prompt,
             "upstream_inference_completions_cost": cost.completion,
         },
+        **(tool_use if searches else {}),
     }
 
 

@@ -114,7 +114,7 @@ class Translator:
                 "ephemeral_1h_input_tokens": hourly,
             },
             "inference_geo": known.get("inference_geo"),
-            "server_tool_use": known.get("server_tool_use"),
+            "server_tool_use": known.get("server_tool_use") or _searches(usage),
             "service_tier": known.get("service_tier") or self._tier or "standard",
             **{key: value for key, value in chat.usage_object(usage, cost).items() if key in _COSTS},
         }
@@ -259,6 +259,11 @@ class Translator:
 
 _COSTS: Final = frozenset({"cost", "is_byok", "cost_details"})
 _NOT_PACKED: Final = frozenset({"text", "summary", "index"})
+
+
+def _searches(usage: Usage) -> dict[str, int] | None:
+    count = usage.web_search_requests
+    return {"web_search_requests": count, "web_fetch_requests": 0} if count else None
 
 
 class _Call:

@@ -25,6 +25,14 @@ _PASSED: Final = (
 """Fields that are the hub's as they are."""
 
 
+_WEB_SEARCH: Final = {
+    "max_uses": "max_uses",
+    "allowed_domains": "allowed_domains",
+    "blocked_domains": "excluded_domains",
+    "user_location": "user_location",
+}
+
+
 class _Turn(Struct, frozen=True, kw_only=True):
     role: Literal["user", "assistant", "system"]
     content: str | list[dict[str, Any]]
@@ -153,8 +161,8 @@ def _to_tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
     kind = tool.get("type")
     if isinstance(kind, str) and kind != "custom":
         if kind.startswith("web_search_"):
-            rest = {key: value for key, value in tool.items() if key not in ("type", "name", "cache_control")}
-            return {"type": "openrouter:web_search", "parameters": rest}
+            settings = {name: tool[key] for key, name in _WEB_SEARCH.items() if tool.get(key) is not None}
+            return {"type": "openrouter:web_search", "parameters": settings}
         return tool
     function: dict[str, Any] = {"name": text_of(tool, "name", where)}
     schema = tool.get("input_schema")
