@@ -6,7 +6,22 @@ import pytest
 from _pytest.capture import CaptureManager
 
 from conformance.environments import Environment
+from fakes.anthropic_provider import running_anthropic
 from fakes.gateway import Gateway, running_gateway
+
+_CLAUDE = """
+[providers.fake]
+name = "Fake"
+protocol = "anthropic"
+base_url = "{base_url}"
+api_key = "k"
+models = [
+    {{ id = "fake/claude", upstream_id = "claude-sonnet-4-5" }},
+    {{ id = "fake/status-429", upstream_id = "status:429" }},
+    {{ id = "fake/status-529", upstream_id = "status:529" }},
+    {{ id = "fake/overloaded", upstream_id = "overloaded" }},
+]
+"""
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +44,8 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The gateway as it comes, with its embedded model."""
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+    """The gateway as it comes, with its embedded model; beside it, a Claude that is none, for what it thinks."""
+    with running_anthropic() as claude:
+        config = _CLAUDE.format(base_url=claude.base_url)
+        with running_gateway(tmp_path_factory.mktemp("gateway"), config) as running:
+            yield running

@@ -87,11 +87,13 @@ def test_a_source_that_is_not_there(tmp_path: Path, listing_url: str, source: st
     assert not (tmp_path / "openrouter-gateway").exists()
 
 
-def test_a_key_that_cannot_be_used_yet_is_pointed_out(tmp_path: Path) -> None:
+def test_what_a_key_makes_available(tmp_path: Path) -> None:
     """`show` lists what there is; a model that is not there is said."""
     result = run(tmp_path, "show", "anthropic/claude-sonnet-4.5", ANTHROPIC_API_KEY="k")
+    assert "anthropic/claude-sonnet-4.5\tanthropic\tclaude-sonnet-4-5" in result.stdout
+    result = run(tmp_path, "show", "anthropic/claude-none", ANTHROPIC_API_KEY="k")
     assert (1, "") == (result.returncode, result.stdout)
-    assert "anthropic/claude-sonnet-4.5 is not in the catalogue" in result.stderr
+    assert "anthropic/claude-none is not in the catalogue" in result.stderr
 
 
 def test_a_wrong_configuration(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A reader of Anthropic's streams as strict as its clients, for what the `messages` skin writes.
 
 It is put together after the rules of the stream (platform.claude.com/docs/en/build-with-claude/streaming, 2026-11) and
-what anthropic-sdk-python 0.121 does with it: blocks begin in order, grow while they are open, stop once; everything
+what PyPI's anthropic 2.14.0 does with it: blocks begin in order, grow while they are open, stop once; everything
 has stopped before the message ends.
 """
 

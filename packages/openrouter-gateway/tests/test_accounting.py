@@ -59,6 +59,22 @@ class TestPrice:
                 Price(completion=Decimal("0.1")),
                 ("0", "1", "0"),
             ),
+            (
+                Usage(prompt_tokens=100, cache_write_tokens=50, cache_write_1h_tokens=20, total_tokens=100),
+                Price(prompt=Decimal(1), cache_write=Decimal("1.25"), cache_write_1h=Decimal(2)),
+                ("127.5", "0", "0"),
+            ),
+            (
+                Usage(prompt_tokens=100, cache_write_tokens=50, cache_write_1h_tokens=70, total_tokens=100),
+                Price(prompt=Decimal(1), cache_write=Decimal("1.25")),
+                ("112.5", "0", "0"),
+            ),
+            (
+                Usage(prompt_tokens=1, total_tokens=1, web_search_requests=3),
+                Price(prompt=Decimal(1), web_search=Decimal("0.01")),
+                ("1", "0", "0.03"),
+            ),
+            (Usage(prompt_tokens=1, total_tokens=1, web_search_requests=3), Price(prompt=Decimal(1)), ("1", "0", "0")),
         ],
     )
     def test_buckets(self, usage: Usage, price: Price, cost: tuple[str, str, str]) -> None:

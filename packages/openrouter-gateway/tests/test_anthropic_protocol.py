@@ -202,7 +202,7 @@ class TestModels:
             ("gpt-4o", True, False, True, 0),
         ],
     )  # fmt: skip
-    def test_a_name(self, name: str, budgets: bool, adaptive: bool, sampling: bool, efforts: int) -> None:  # noqa: FBT001
+    def test_a_name(self, name: str, budgets: bool, adaptive: bool, sampling: bool, efforts: int) -> None:
         """By family and version, however it is written."""
         found = abilities_of(name)
 
@@ -291,7 +291,7 @@ class TestReplies:
             ("", False, BodyDecoder),
         ],
     )
-    def test_the_decoder_follows_what_the_provider_sent(self, kind: str, stream: bool, decoder: type) -> None:  # noqa: FBT001
+    def test_the_decoder_follows_what_the_provider_sent(self, kind: str, stream: bool, decoder: type) -> None:
         """What was asked for decides only where the provider does not say."""
         assert decoder is type(Anthropic().chat_decoder(make_request(stream=stream), kind))
 
@@ -401,7 +401,7 @@ def check_end(events: list[Event]) -> None:
 
 def test_noise() -> None:
     """Ten thousand broken streams: every one is read to an end or to a typed error, and its events keep the rules."""
-    dice = random.Random(20261127)
+    dice = random.Random(20261127)  # noqa: S311 - the same noise each time
     originals = [to_named_sse(*stream) for stream in GOOD]
     for _ in range(10_000):
         data = bytearray(dice.choice(originals))
@@ -442,9 +442,24 @@ class TestRefusals:
         ("status", "kind", "message", "expected"),
         [
             (400, "invalid_request_error", "max_tokens: too large", ("Refused", 400, "invalid_request")),
-            (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum", ("Refused", 400, "context_length_exceeded")),
-            (400, "invalid_request_error", "input length and `max_tokens` exceed context limit: 1 + 2 > 2", ("Refused", 400, "context_length_exceeded")),
-            (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", ("Unavailable", 502, "provider_unavailable")),
+            (
+                400,
+                "invalid_request_error",
+                "prompt is too long: 210000 tokens > 200000 maximum",
+                ("Refused", 400, "context_length_exceeded"),
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "input length and `max_tokens` exceed context limit: 1 + 2 > 2",
+                ("Refused", 400, "context_length_exceeded"),
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "Your credit balance is too low to access the Anthropic API.",
+                ("Unavailable", 502, "provider_unavailable"),
+            ),
             (401, "authentication_error", "invalid x-api-key", ("Unavailable", 502, "provider_unavailable")),
             (403, "permission_error", "no", ("Unavailable", 502, "provider_unavailable")),
             (404, "not_found_error", "model: x", ("Unavailable", 502, "provider_unavailable")),
@@ -454,7 +469,7 @@ class TestRefusals:
             (504, "timeout_error", "late", ("TimedOut", 504, "timeout")),
             (529, "overloaded_error", "Overloaded", ("Unavailable", 502, "provider_overloaded")),
         ],
-    )  # fmt: skip
+    )
     def test_a_status(self, status: int, kind: str, message: str, expected: tuple[str, int, str]) -> None:
         """Whose fault it is, and whether another endpoint may be tried."""
         body = json.dumps(

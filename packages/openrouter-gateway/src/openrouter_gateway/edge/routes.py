@@ -20,6 +20,7 @@ from openrouter_gateway.edge.catalog import (
     parse_page,
     providers_object,
 )
+from openrouter_gateway.edge.messages import count_tokens
 from openrouter_gateway.errors import (
     GatewayError,
     InternalError,
@@ -78,6 +79,9 @@ def build_routes(
     async def explain_route(request: Request) -> Response:
         return _json(explain_plan(services(), await request.body()))
 
+    async def count_route(request: Request) -> Response:
+        return count_tokens(services().catalog, await request.body())
+
     async def providers(_: Request) -> Response:
         return _json(providers_object(services().catalog))
 
@@ -88,6 +92,7 @@ def build_routes(
         ("/providers", providers),
     ]
     dry_run = [Route(base + "/route/explain", explain_route, methods=["POST"]) for base in bases]
+    dry_run += [Route(base + "/messages/count_tokens", count_route, methods=["POST"]) for base in bases]
     application = Starlette(
         routes=[
             Route("/healthz", healthz),

@@ -1,6 +1,6 @@
 """What both sides of Anthropic's Messages dialect share: the protocol that speaks it and the skin that is spoken to.
 
-Sources: the types of anthropic-sdk-python 0.121 (2026-08-07) and platform.claude.com/docs/en/api/messages (2026-11).
+Sources: the types of PyPI's anthropic 2.14.0 (2026-11) and platform.claude.com/docs/en/api/messages (2026-11).
 """
 
 import re

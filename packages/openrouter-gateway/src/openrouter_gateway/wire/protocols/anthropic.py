@@ -22,12 +22,15 @@ from openrouter_gateway.wire.protocols.base import Address, Decoder
 _VERSION: Final = ("anthropic-version", "2023-06-01")
 
 # Features that the API wants named in a header, by what in a request tells of them: a field, and what is in it
-# (anthropic-sdk-python 0.121, types/anthropic_beta_param, 2026-08-07).
+# (PyPI's anthropic 2.14.0, types/anthropic_beta_param, 2026-11).
 _BETA_MARKS: Final = (
     ("messages", b'"file_id"', "files-api-2025-04-14"),
     ("messages", b'"tool_addition"', "mid-conversation-tool-changes-2026-07-01"),
     ("messages", b'"tool_removal"', "mid-conversation-tool-changes-2026-07-01"),
     ("context_management", b"", "context-management-2025-06-27"),
+    ("context_management", b'"compact_20260112"', "compact-2026-01-12"),
+    ("output_config", b'"task_budget"', "task-budgets-2026-03-13"),
+    ("output_format", b"", "structured-outputs-2025-11-13"),
     ("mcp_servers", b"", "mcp-client-2025-11-20"),
 )
 _FAST_BETA: Final = "fast-mode-2026-02-01"

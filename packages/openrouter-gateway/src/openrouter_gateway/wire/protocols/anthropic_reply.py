@@ -54,8 +54,8 @@ class ReplyReader:
         """
         match event.get("type"):
             case "content_block_delta":
-                block = self._blocks.get(_index_of(event))
-                self._step(event, None if block is None else block.grow(_object(event, "delta")), events)
+                block, delta = self._blocks.get(_index_of(event)), _object(event, "delta")
+                self._step(event, None if block is None else block.grow(delta), events)
             case "content_block_start":
                 self._start_block(event, events)
             case "content_block_stop":

@@ -2,7 +2,7 @@
 
 The API refuses constraints that it does not know and objects that allow other members. So objects are closed, and what
 cannot be enforced is told to the model in the description, as Anthropic's own clients do it
-(platform.claude.com/docs/en/build-with-claude/structured-outputs, 2026-11; anthropic-sdk-python 0.121).
+(platform.claude.com/docs/en/build-with-claude/structured-outputs, 2026-11; PyPI's anthropic 2.14.0).
 """
 
 from typing import Any, Final, cast

@@ -84,8 +84,8 @@ class Translator:
     def end(self, usage: Usage, cost: Cost) -> list[Event]:
         """Return the last events of a complete answer."""
         events: list[Event] = []
+        self._begin(events)
         if self._native_end is None:
-            self._begin(events)
             self._close(events)
             for call in self._calls.values():
                 call.finish(self, events)
@@ -124,7 +124,8 @@ class Translator:
             return
         self._begun = True
         head, given = self._head, native or {}
-        usage = {"input_tokens": 0, "output_tokens": 0, **dict.fromkeys(_USAGE_KEYS), **self._native_usage}
+        usage = {"input_tokens": 0, "output_tokens": 0, **dict.fromkeys(_USAGE_KEYS), "service_tier": "standard"}
+        usage |= self._native_usage
         message: dict[str, Any] = {
             "container": None,
             "stop_reason": None,
@@ -151,6 +152,7 @@ class Translator:
             if self._native_end is None or event["delta"].get("stop_reason"):
                 self._native_end = event
         else:
+            self._begin(events)
             if kind == "content_block_start":
                 _complete(event["content_block"])
             events.append(event)
@@ -342,6 +344,11 @@ def _complete(block: dict[str, Any]) -> None:
         block.setdefault("caller", _DIRECT)
 
 
+def _text_in(block: dict[str, Any], key: str) -> str:
+    text = block.get(key)
+    return text if isinstance(text, str) else ""
+
+
 def _list(value: object) -> list[dict[str, Any]]:
     return [each for each in cast("list[Any]", value) if isinstance(each, dict)] if isinstance(value, list) else []
 
@@ -372,8 +379,8 @@ class Message:
             case "content_block_delta":
                 self._grow(event["index"], event["delta"])
             case "message_delta":
-                self._fields |= {key: value for key, value in event.items() if key not in ("type", "delta")}
-                self._fields |= event["delta"]
+                for gained in (event, event["delta"]):
+                    self._fields |= {key: value for key, value in gained.items() if key not in ("type", "delta")}
             case _:
                 pass
 
@@ -381,18 +388,18 @@ class Message:
         block = self._blocks.get(index)
         if block is None:
             return
-        match delta.get("type"):
-            case "text_delta":
-                block["text"] = block.get("text", "") + delta.get("text", "")
-            case "thinking_delta":
-                block["thinking"] = block.get("thinking", "") + delta.get("thinking", "")
-            case "signature_delta":
-                block["signature"] = delta.get("signature", "")
-            case "citations_delta":
-                block["citations"] = [*(block.get("citations") or []), delta.get("citation")]
-            case "input_json_delta":
-                self._inputs[index] = self._inputs.get(index, "") + delta.get("partial_json", "")
-            case "compaction_delta":
+        match delta:
+            case {"type": "text_delta", "text": str(text)}:
+                block["text"] = _text_in(block, "text") + text
+            case {"type": "thinking_delta", "thinking": str(text)}:
+                block["thinking"] = _text_in(block, "thinking") + text
+            case {"type": "signature_delta", "signature": signature}:
+                block["signature"] = signature
+            case {"type": "citations_delta", "citation": citation}:
+                block["citations"] = [*_list(block.get("citations")), citation]
+            case {"type": "input_json_delta", "partial_json": str(piece)}:
+                self._inputs[index] = self._inputs.get(index, "") + piece
+            case {"type": "compaction_delta"}:
                 block.update({key: value for key, value in delta.items() if key != "type"})
             case _:
                 pass
