@@ -44,7 +44,9 @@ def accumulate(events: list[dict[str, Any]]) -> dict[str, Any]:
     assert MESSAGE_KEYS <= message.keys()
     assert USAGE_KEYS <= message["usage"].keys()
     assert ([], None) == (message["content"], message["stop_reason"])
-    assert rest.pop()["type"] == "message_stop"
+    last = rest.pop()
+    assert last.pop("type") == "message_stop"
+    message |= last
     end = rest.pop()
     assert end["type"] == "message_delta"
     assert {"container", "stop_details", "stop_reason", "stop_sequence"} <= end["delta"].keys()

@@ -21,8 +21,9 @@ from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
 from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.anthropic import Anthropic
 from openrouter_gateway.wire.protocols.anthropic_models import EFFORTS, abilities_of, fit_effort
-from openrouter_gateway.wire.protocols.anthropic_reply import MAX_BODY_BYTES, BodyDecoder, StreamDecoder
+from openrouter_gateway.wire.protocols.anthropic_reply import BodyDecoder, StreamDecoder
 from openrouter_gateway.wire.protocols.base import Decoder
+from openrouter_gateway.wire.protocols.framing import MAX_BODY_BYTES, SniffingDecoder
 from openrouter_gateway.wire.skins import chat
 
 REPLIES = load_vectors("anthropic", "replies")
@@ -287,12 +288,12 @@ class TestReplies:
             ("Text/Event-Stream; charset=utf-8", True, StreamDecoder),
             ("application/json", True, BodyDecoder),
             ("application/json; charset=utf-8", False, BodyDecoder),
-            ("", True, StreamDecoder),
-            ("", False, BodyDecoder),
+            ("", True, SniffingDecoder),
+            ("text/plain", False, SniffingDecoder),
         ],
     )
     def test_the_decoder_follows_what_the_provider_sent(self, kind: str, stream: bool, decoder: type) -> None:
-        """What was asked for decides only where the provider does not say."""
+        """Not what was asked for."""
         assert decoder is type(Anthropic().chat_decoder(make_request(stream=stream), kind))
 
     def test_a_body_without_end(self) -> None:

@@ -35,6 +35,7 @@ from openrouter_gateway.errors import (
 from openrouter_gateway.wire.protocols.anthropic import Anthropic
 from openrouter_gateway.wire.protocols.openai import OpenAI
 from openrouter_gateway.wire.skins import SKINS
+from openrouter_gateway.wire.skins.base import Closing
 from openrouter_gateway.wire.skins.messages import BodyEncoder, Messages, StreamEncoder
 
 SKIN = Messages()
@@ -59,20 +60,24 @@ def make_step(delta: dict[str, Any], *, finish: str | None = None, native: str |
     return Step({"id": "x", "choices": [choice]} | top)
 
 
-def to_stream(steps: list[Step], usage: Usage = USAGE, cost: Cost = COST) -> bytes:
+def to_stream(
+    steps: list[Step], usage: Usage = USAGE, cost: Cost = COST, metadata: dict[str, Any] | None = None
+) -> bytes:
     """Return the whole stream of a reply."""
     encoder, out = StreamEncoder(HEAD), bytearray()
     for step in steps:
         encoder.encode_step(step, out)
-    return bytes(out) + encoder.encode_end(usage, cost)
+    return bytes(out) + encoder.encode_end(Closing(usage=usage, cost=cost, metadata=metadata))
 
 
-def to_message(steps: list[Step], usage: Usage = USAGE, cost: Cost = COST) -> dict[str, Any]:
+def to_message(
+    steps: list[Step], usage: Usage = USAGE, cost: Cost = COST, metadata: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the body of a reply."""
     encoder = BodyEncoder(HEAD)
     for step in steps:
         encoder.add_step(step)
-    return json.loads(encoder.encode_end(usage, cost), parse_float=Decimal)
+    return json.loads(encoder.encode_end(Closing(usage=usage, cost=cost, metadata=metadata)), parse_float=Decimal)
 
 
 def copied(steps: list[Step]) -> list[Step]:
@@ -500,6 +505,20 @@ class TestReplies:
         assert MESSAGE_KEYS <= message.keys()
         assert USAGE_KEYS == message["usage"].keys()
         assert (0, 0) == (message["usage"]["input_tokens"], message["usage"]["output_tokens"])
+
+    def test_the_routers_metadata(self) -> None:
+        """For those who asked: in a stream on its last event."""
+        steps = [make_step({"content": "x"}, finish="stop")]
+
+        *_, last = read_events(to_stream(copied(steps), metadata={"attempt": 1}))
+
+        assert {"type": "message_stop", "openrouter_metadata": {"attempt": 1}} == last
+        assert {"attempt": 1} == to_message(steps, metadata={"attempt": 1})["openrouter_metadata"]
+        for body in (
+            SKIN.encode_error_body(BadRequest("x"), None, {"attempt": 0}),
+            StreamEncoder(HEAD).encode_error(BadRequest("x"), {"attempt": 0}).partition(b"data: ")[2],
+        ):
+            assert {"attempt": 0} == json.loads(body)["openrouter_metadata"]
 
     def test_other_choices_are_not_mixed_in(self) -> None:
         """The dialect has one answer."""

@@ -165,7 +165,7 @@ class _Generation:
         services, wish = self._services, self._call.cache
         if wish is None or services.policy.zdr:
             return False
-        key = cache_key(self._grant.key_hash, self.skin.api_type, self._call.body)
+        key = cache_key(self._grant.key_hash, type(self.skin).__name__, self._call.body)
         answer = None if wish.clear else await services.answers.get(key, self._created)
         if answer is None:
             self._headers += miss_headers(wish)

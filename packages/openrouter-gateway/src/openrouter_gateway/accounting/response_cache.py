@@ -54,10 +54,13 @@ def read_wish(headers: Mapping[bytes, bytes]) -> CacheWish | None:
     return CacheWish(ttl_s=ttl_s, clear=headers.get(b"x-openrouter-cache-clear", b"").strip().lower() == b"true")
 
 
-def cache_key(key_hash: str | None, api_type: str, body: bytes) -> str:
-    """Return what the answer to a body, which is JSON, is kept under. Whose key it is, is part of it."""
+def cache_key(key_hash: str | None, dialect: str, body: bytes) -> str:
+    """Return what the answer to a body, which is JSON, is kept under. Whose key it is, is part of it.
+
+    So is the dialect, in which the same body may be another request.
+    """
     compact = msgspec.json.format(body, indent=-1)
-    digest = hashlib.sha256(_encode((key_hash, api_type)))
+    digest = hashlib.sha256(_encode((key_hash, dialect)))
     digest.update(compact)
     return digest.hexdigest()
 

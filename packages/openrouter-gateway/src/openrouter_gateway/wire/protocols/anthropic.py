@@ -18,6 +18,7 @@ from openrouter_gateway.wire.protocols.anthropic_reply import BodyDecoder, Reply
 from openrouter_gateway.wire.protocols.anthropic_request import encode_body
 from openrouter_gateway.wire.protocols.anthropic_thinking import read_reasoning
 from openrouter_gateway.wire.protocols.base import Address, Decoder
+from openrouter_gateway.wire.protocols.framing import choose_decoder
 
 _VERSION: Final = ("anthropic-version", "2023-06-01")
 
@@ -65,12 +66,9 @@ class Anthropic:
         return encode_body(request, endpoint)
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
-        """Choose by what the provider sent; where that is neither, by what was asked for."""
-        kind = content_type.lower()
+        """See `framing.choose_decoder`."""
         reader = ReplyReader(native=verbatim_of(request) is not None, mute=_is_mute(request))
-        if kind.startswith("text/event-stream") or (request.stream and "json" not in kind):
-            return StreamDecoder(reader)
-        return BodyDecoder(reader)
+        return choose_decoder(content_type, lambda: StreamDecoder(reader), lambda: BodyDecoder(reader))
 
     def parse_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """See `anthropic_errors`."""

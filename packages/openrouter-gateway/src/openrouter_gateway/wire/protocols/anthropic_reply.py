@@ -15,11 +15,9 @@ from openrouter_gateway.errors import Cut, Garbled
 from openrouter_gateway.wire.anthropic import NATIVE
 from openrouter_gateway.wire.protocols.anthropic_blocks import BLOCKS, Block, Counts, Delta
 from openrouter_gateway.wire.protocols.anthropic_errors import error_in_stream
+from openrouter_gateway.wire.protocols.framing import BodyBuffer
 from openrouter_gateway.wire.sse import EventStream
 from openrouter_gateway.wire.tolerant import as_count, parse_json
-
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""As large as one event of a stream may be (`wire/sse`). Longer JSON bodies are given up."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -244,25 +242,20 @@ def _read_object(payload: bytes) -> dict[str, Any]:
 class BodyDecoder:
     """One JSON body to events: read as the stream that it would have been."""
 
-    __slots__ = ("_length", "_pieces", "_reader")
+    __slots__ = ("_buffer", "_reader")
 
     def __init__(self, reader: ReplyReader) -> None:
+        self._buffer = BodyBuffer()
         self._reader = reader
-        self._pieces: list[bytes] = []
-        self._length = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """A JSON body says nothing before it is whole."""
-        self._length += len(data)
-        if self._length > MAX_BODY_BYTES:
-            self._pieces.clear()
-            raise Garbled(f"the provider's answer is larger than {MAX_BODY_BYTES} bytes")
-        self._pieces.append(data)
+        """See `BodyBuffer`."""
+        self._buffer.take(data)
         return []
 
     def finish(self) -> list[Event]:
         """See `base.Decoder`."""
-        body = _read_object(b"".join(self._pieces))
+        body = _read_object(self._buffer.whole())
         events: list[Event] = []
         for event in _as_stream(body, in_deltas=self._reader.native):
             self._reader.read(event, events)

@@ -9,9 +9,8 @@ import msgspec
 
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
-from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError, InternalError
-from openrouter_gateway.wire.skins.base import ReplyHead
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 from openrouter_gateway.wire.skins.messages_reply import PING, Message, Translator
 from openrouter_gateway.wire.skins.messages_request import parse
 
@@ -37,7 +36,7 @@ def _to_sse(event: dict[str, Any]) -> bytes:
     return b"event: " + event["type"].encode() + b"\ndata: " + _encode(event) + b"\n\n"
 
 
-def error_object(error: GatewayError, request_id: str | None) -> dict[str, Any]:
+def error_object(error: GatewayError, request_id: str | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
     """The wire's error, alone or as an event. Our own defects are masked."""
     masked = isinstance(error, InternalError)
     body: dict[str, Any] = {
@@ -47,7 +46,8 @@ def error_object(error: GatewayError, request_id: str | None) -> dict[str, Any]:
     }
     if error.availability and not masked:
         body["availability"] = error.availability
-    return {"type": "error", "error": body, "request_id": request_id}
+    whole = {"type": "error", "error": body, "request_id": request_id}
+    return whole if metadata is None else whole | {"openrouter_metadata": metadata}
 
 
 class StreamEncoder:
@@ -64,13 +64,13 @@ class StreamEncoder:
         for event in self._translator.take(step):
             out += _to_sse(event)
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The ends of open blocks, how the message ended and what it cost, and the end mark."""
-        return b"".join(_to_sse(event) for event in self._translator.end(usage, cost))
+        return b"".join(_to_sse(event) for event in self._translator.end(closing))
 
-    def encode_error(self, error: GatewayError) -> bytes:
+    def encode_error(self, error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
         """An error after output has begun is the last event."""
-        return _to_sse(error_object(error, self._id))
+        return _to_sse(error_object(error, self._id, metadata))
 
 
 class BodyEncoder:
@@ -87,9 +87,9 @@ class BodyEncoder:
         for event in self._translator.take(step):
             self._message.add(event)
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The whole message."""
-        for event in self._translator.end(usage, cost):
+        for event in self._translator.end(closing):
             self._message.add(event)
         return _encode(self._message.whole())
 
@@ -113,6 +113,8 @@ class Messages:
         """See `base.Skin`."""
         return BodyEncoder(head)
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """The JSON body of an error that comes before any output; `request_id` is null where none was routed."""
-        return _encode(error_object(error, generation_id))
+        return _encode(error_object(error, generation_id, metadata))

@@ -14,7 +14,7 @@ from openrouter_gateway.core.events import ChoiceStep, Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.wire.anthropic import FORMAT, NATIVE, STOP_REASONS, as_tool_id
 from openrouter_gateway.wire.skins import chat
-from openrouter_gateway.wire.skins.base import ReplyHead
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 from openrouter_gateway.wire.skins.messages_blocks import pack
 
 Event = dict[str, Any]
@@ -81,7 +81,7 @@ class Translator:
                 self._note_end(choice)
         return events
 
-    def end(self, usage: Usage, cost: Cost) -> list[Event]:
+    def end(self, closing: Closing) -> list[Event]:
         """Return the last events of a complete answer."""
         events: list[Event] = []
         self._begin(events)
@@ -92,8 +92,9 @@ class Translator:
         end = self._native_end or {"type": "message_delta", "delta": {"stop_reason": self._reason()}}
         given = end.get("delta")
         delta = dict.fromkeys(_DELTA_KEYS) | (cast("dict[str, Any]", given) if isinstance(given, dict) else {})
-        events.append({**end, "delta": delta, "usage": self._usage(usage, cost)})
-        events.append({"type": "message_stop"})
+        events.append({**end, "delta": delta, "usage": self._usage(closing.usage, closing.cost)})
+        more = {} if closing.metadata is None else {"openrouter_metadata": closing.metadata}
+        events.append({"type": "message_stop", **more})
         return events
 
     def _reason(self) -> str | None:
@@ -378,6 +379,8 @@ class Message:
                 self._blocks[event["index"]] = dict(event["content_block"])
             case "content_block_delta":
                 self._grow(event["index"], event["delta"])
+            case "message_stop":
+                self._fields |= {key: value for key, value in event.items() if key != "type"}
             case "message_delta":
                 for gained in (event, event["delta"]):
                     self._fields |= {key: value for key, value in gained.items() if key not in ("type", "delta")}
