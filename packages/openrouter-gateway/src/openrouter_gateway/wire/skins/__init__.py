@@ -1,11 +1,12 @@
 """The inbound dialects, by the path that they are spoken at. Adding one: write its file and its line in this table."""
 
 from openrouter_gateway.wire.skins.base import Skin
-from openrouter_gateway.wire.skins.chat import Chat
+from openrouter_gateway.wire.skins.completions import ChatOrText, Completions
 from openrouter_gateway.wire.skins.responses import Responses
 
 SKINS: dict[str, Skin] = {
-    "/chat/completions": Chat(),
+    "/chat/completions": ChatOrText(),
+    "/completions": Completions(),
     "/responses": Responses(),
 from openrouter_gateway.wire.skins.messages import Messages
 

@@ -64,6 +64,11 @@ def read(body: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
         raise BadRequest("The request body is nested too deeply") from None
 
 
+def read_body(body: bytes, decode: Callable[[bytes], Decoded]) -> tuple[Decoded, dict[str, Raw]]:
+    """Return what a decoder makes of a body, and every top-level field verbatim; raises as `read`."""
+    return read(body, lambda whole: (decode(whole), _decode_fields(whole)))
+
+
 def _explain(problem: str) -> str:
     """Turn msgspec's sentence into one that names the field the way the caller wrote it."""
     reason, _, path = problem.partition(" - at `$")
