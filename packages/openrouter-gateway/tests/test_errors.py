@@ -34,6 +34,7 @@ TABLE = {
     "RateLimited": (429, "rate_limit_exceeded"),
     "RoutingError": (404, "not_found"),
     "ModelNotFound": (400, "invalid_request"),
+    "WrongEndpoint": (400, "invalid_request"),
     "ConstraintFiltered": (404, "not_found"),
     "UpstreamError": (502, "provider_unavailable"),
     "Refused": (400, "invalid_request"),
@@ -103,7 +104,8 @@ def test_routing_errors_have_an_availability(kind: type[RoutingError]) -> None:
     shown = chat.error_object(make(kind))["availability"]
 
     assert {"code", "retryable", "requested_models", "docs_url", "excluded_by", "constraint"} == shown.keys()
-    assert shown["constraint"] == {"field": "provider", "detail": "why"}
+    field = "model" if kind is errors.WrongEndpoint else "provider"
+    assert shown["constraint"] == {"field": field, "detail": "why"}
     assert shown["docs_url"].endswith(f"#{kind.availability_code}")
 
 

@@ -5,7 +5,7 @@ GatewayError
 |                          MethodNotAllowed, DeadlineExceeded
 |- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
 |                          PaymentRequired, RateLimited
-|- RoutingError            nothing can serve it: ModelNotFound, ConstraintFiltered
+|- RoutingError            nothing can serve it: ModelNotFound, WrongEndpoint, ConstraintFiltered
 |- UpstreamError           a provider's fault, each with `failover`:
 |  |- Refused, Throttled (AtCapacity), Unavailable, TimedOut, Garbled, Cut
 |- ConfigError             the operator's settings; never on the wire
@@ -158,6 +158,7 @@ class RoutingError(GatewayError):
     status = 404
     error_type = "not_found"
     availability_code: ClassVar[str] = "no_endpoints"
+    constraint_field: ClassVar[str] = "provider"
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class RoutingError(GatewayError):
         if excluded_by:
             self.availability["excluded_by"] = excluded_by
         if detail:
-            self.availability["constraint"] = {"field": "provider", "detail": detail}
+            self.availability["constraint"] = {"field": self.constraint_field, "detail": detail}
 
 
 class ModelNotFound(RoutingError):
@@ -186,6 +187,15 @@ class ModelNotFound(RoutingError):
     status = 400
     error_type = "invalid_request"
     availability_code = "model_not_found"
+
+
+class WrongEndpoint(RoutingError):
+    """The model does something else than this path is for; `detail` names the right one."""
+
+    status = 400
+    error_type = "invalid_request"
+    availability_code = "wrong_endpoint"
+    constraint_field = "model"
 
 
 class ConstraintFiltered(RoutingError):

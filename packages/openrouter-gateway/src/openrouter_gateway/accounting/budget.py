@@ -25,12 +25,12 @@ def estimate(request: ChatRequest, endpoints: Iterable[Endpoint]) -> Estimate:
     """
     params = request.params
     fields = request.fields
-    size = len(bytes(fields["messages"]))
+    size = request.prompt_size
     if params.tools:
         size += len(bytes(fields["tools"]))
     prompt = -(-size // _BYTES_PER_TOKEN)
     stated = params.max_completion_tokens or params.max_tokens
-    choices = params.n or 1
+    choices = 0 if request.task is not None else params.n or 1  # tasks have no completion
     cost = _ZERO
     most = 0
     for endpoint in endpoints:

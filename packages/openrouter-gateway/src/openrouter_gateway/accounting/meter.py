@@ -23,7 +23,8 @@ class Meter:
     """Watches one reply. `usage` is the provider's own count when there is one, an estimate otherwise."""
 
     __slots__ = (
-        "_calls", "_characters", "finish_reason", "native_finish_reason", "reported", "service_tier", "upstream_id",
+        "_answered", "_calls", "_characters", "finish_reason", "native_finish_reason", "reported", "service_tier",
+        "upstream_id",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -32,11 +33,13 @@ class Meter:
         self.native_finish_reason: str | None = None
         self.upstream_id: str | None = None
         self.service_tier: str | None = None
+        self._answered = False
         self._characters = 0
         self._calls: dict[tuple[int, int], tuple[list[str], list[str]]] | None = None
 
     def watch(self, step: Step) -> None:
         """Take note of a step, before a skin writes the gateway's own fields into it."""
+        self._answered = True
         chunk = step.chunk
         if self.upstream_id is None:
             self._read_head(chunk)
@@ -86,9 +89,9 @@ class Meter:
         """Return the count; estimated from text lengths when the provider gave none."""
         if self.reported is not None:
             return self.reported
-        if not self._characters:
+        if not self._characters and (request.task is None or not self._answered):
             return Usage()
-        prompt = -(-len(request.fields["messages"]) // _CHARACTERS_PER_TOKEN)
+        prompt = -(-request.prompt_size // _CHARACTERS_PER_TOKEN)
         completion = -(-self._characters // _CHARACTERS_PER_TOKEN)
         return Usage(
             prompt_tokens=prompt,

@@ -13,7 +13,8 @@ def price_usage(usage: Usage, price: Price | None) -> Cost:
     """Return the cost in USD, 0 where the price is not known.
 
     Cached and cache-writing tokens are part of the prompt and priced at their own rates; entries that live an hour
-    have one where the price table does. What is paid per request includes searches that the provider ran.
+    have one where the price table does. A price per request counts once, or as often as the provider counted search
+    units; what is paid per request includes searches that the provider ran.
     """
     if price is None or not (price.prompt or price.completion or price.request):
         return _FREE
@@ -28,7 +29,8 @@ def price_usage(usage: Usage, price: Price | None) -> Cost:
         prompt += (usage.cache_write_tokens - hourly) * write_rate
         if hourly:
             prompt += hourly * (write_rate if price.cache_write_1h is None else price.cache_write_1h)
-    request = price.request if usage.total_tokens else _ZERO
+    requests = usage.search_units or (1 if usage.total_tokens else 0)
+    request = requests * price.request if requests else _ZERO
     if usage.web_search_requests and price.web_search:
         request += usage.web_search_requests * price.web_search
     return Cost(prompt=prompt, completion=usage.completion_tokens * price.completion, request=request)

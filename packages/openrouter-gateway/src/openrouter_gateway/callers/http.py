@@ -8,7 +8,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed
 from openrouter_gateway.errors import UpstreamError
-from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols import PROTOCOLS, codec_of
 from openrouter_gateway.wire.protocols.base import Address, Protocol
 
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
@@ -32,26 +32,26 @@ class HTTPCaller:
     def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """See `base.Caller`."""
         provider = endpoint.provider
-        protocol = PROTOCOLS[endpoint.protocol]
-        address = protocol.chat_address(request, endpoint)
+        address = codec_of(endpoint.protocol, request).address(request, endpoint)
         target = self._targets.get((provider.slug, endpoint.protocol, address))
         if target is None:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
-            target = target_of(protocol, address, provider.base_url, self._keys.get(provider.slug))
+            target = target_of(PROTOCOLS[endpoint.protocol], address, provider.base_url, self._keys.get(provider.slug))
             self._targets[provider.slug, endpoint.protocol, address] = target
         return self.call_at(target, request, endpoint)
 
     async def call_at(self, target: Target, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
         """Call an endpoint at an address that is only known now."""
         protocol = PROTOCOLS[endpoint.protocol]
-        body = protocol.encode_chat(request, endpoint)
+        codec = codec_of(endpoint.protocol, request)
+        body = codec.encode(request, endpoint)
         reply: Reply | None = None
         try:
             reply = await self._pool.post(target, body)
             if not 200 <= reply.status < 300:
                 raise protocol.parse_refusal(reply.status, reply.headers, await _read_refusal(reply))
-            decoder = protocol.chat_decoder(request, reply.headers.get("Content-Type", ""))
+            decoder = codec.decoder(request, reply.headers.get("Content-Type", ""))
             while data := await reply.read_some():
                 events = decoder.feed(data)
                 if events:

@@ -32,7 +32,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
 from openrouter_gateway.errors import ConfigError, Cut, Unavailable
-from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols import PROTOCOLS, codec_of
 from openrouter_gateway.wire.protocols.base import Address, Protocol
 
 State: TypeAlias = Literal["starting", "ready", "backing off", "stopped"]
@@ -384,8 +384,8 @@ class LocalCaller:
                     return
 
     def _call_child(self, child: LocalAddress, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        protocol = PROTOCOLS[endpoint.protocol]
-        target = _target(protocol, child, protocol.chat_address(request, endpoint))
+        address = codec_of(endpoint.protocol, request).address(request, endpoint)
+        target = _target(PROTOCOLS[endpoint.protocol], child, address)
         return self._http.call_at(target, request, endpoint)
 
 

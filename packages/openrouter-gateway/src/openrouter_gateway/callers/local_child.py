@@ -30,6 +30,10 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
 
 
+# The vector of the last token: the one that a model of this kind makes of all that came before. With it texts about the
+# same thing are closer to each other than others, with llama.cpp's mean of all tokens they are not (measured 2026-11-27
+# on SmolLM2-135M). It also takes inputs that are longer than a batch.
+_POOLING = "LLAMA_POOLING_TYPE_LAST"
 # llama.cpp keeps prompts in memory to answer the next turn of a conversation faster; its default is 8 GiB.
 _PROMPT_CACHE_MIB = 256
 _LOG_ERRORS_ONLY = 1
@@ -79,6 +83,8 @@ def _start(settings: ChildSettings) -> Any:
     params.cpuparams.n_threads = settings.threads or os.cpu_count() or 1
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.verbosity = _LOG_ERRORS_ONLY
+    params.embedding = True  # beside chat, which it does not change
+    params.pooling_type = getattr(xllamacpp.llama_pooling_type, _POOLING)
     params.ui = False
     params.endpoint_slots = False  # would show prompts
     return xllamacpp.Server(params)

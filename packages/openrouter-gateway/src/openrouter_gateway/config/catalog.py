@@ -24,7 +24,7 @@ from openrouter_gateway.config.settings import (
 from openrouter_gateway.config.snapshot import Snapshot, load_snapshot
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
 from openrouter_gateway.errors import ConfigError
-from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.protocols import PROTOCOLS, can_serve
 
 _LOCAL_PARAMETERS: Final = frozenset(
     {
@@ -156,7 +156,10 @@ class _Building:
         order = {slug: place for place, slug in enumerate(self._rows)}
         found = (known for known in self._snapshot.endpoints if known.provider in providers)
         for known in sorted(found, key=lambda known: order[known.provider]):
-            self._put(self._known[known.model], self._in_its_protocol(known.to_endpoint(providers[known.provider])))
+            model = self._known[known.model]
+            endpoint = self._in_its_protocol(known.to_endpoint(providers[known.provider]))
+            if can_serve(endpoint.protocol, model.output_modalities):
+                self._put(model, endpoint)
 
     def _add_configured(self, slug: str, changes: ProviderSettings) -> None:
         provider = self._provider(slug, changes)
@@ -171,8 +174,13 @@ class _Building:
             if not model.enabled:
                 self._endpoints.get(model.id, {}).pop(tag, None)
                 continue
+            offered = _configured_model(model, self._known.get(model.id))
             endpoint = self._in_its_protocol(_configured_endpoint(provider, model, known), model.protocol)
-            self._put(_configured_model(model, self._known.get(model.id)), endpoint)
+            if not can_serve(endpoint.protocol, offered.output_modalities):
+                key = ("providers", slug, "models", place)
+                outputs = ", ".join(offered.output_modalities)
+                raise SettingError(key, f"there is no {outputs} in the provider's protocol, {endpoint.protocol}")
+            self._put(offered, endpoint)
 
     def _in_its_protocol(self, endpoint: Endpoint, said: str | None = None) -> Endpoint:
         """Return the endpoint with the protocol that is said of it, or that the built-in table has for its model.
@@ -199,6 +207,7 @@ class _Building:
             name=endpoint.model_id.partition("/")[2],
             description="Runs inside this gateway: needs no key and no network.",
             context_length=endpoint.context_length,
+            output_modalities=("text", "embeddings"),
             supported_parameters=tuple(sorted(_LOCAL_PARAMETERS)),
         )
         self._put(model, endpoint)
@@ -298,6 +307,7 @@ def _configured_model(model: ModelSettings, known: Model | None) -> Model:
         name=model.name or model.id.partition("/")[2],
         context_length=model.context_length,
         input_modalities=tuple(model.input_modalities or ("text",)),
+        output_modalities=tuple(model.output_modalities or ("text",)),
         supported_parameters=tuple(model.supported_parameters or ()),
     )
 

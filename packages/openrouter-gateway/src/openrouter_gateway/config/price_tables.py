@@ -49,6 +49,12 @@ _AUTHORS: Final = {
 _Rates = dict[str, Decimal]
 
 
+_READ: Final = frozenset({"prompt", "cache_read"})
+"""What embeddings are charged for: they have no completion, though a table may price one."""
+_EMBEDDINGS: Final = ("embeddings",)
+_TEXT: Final = ("text",)
+
+
 def load_price_tables(day: date) -> Snapshot:
     """Return what genai-prices knows of the built-in providers, with the prices of a day."""
     from genai_prices import data
@@ -60,15 +66,21 @@ def load_price_tables(day: date) -> Snapshot:
     known = {name: info for name, info in named.items() if not name.startswith("~")}
     index = _Index(known)
     endpoints: list[KnownEndpoint] = []
+    models = {name: _model_of(name, info, day) for name, info in known.items()}
     for slug, row in load_provider_rows().items():
-        if row.prices is not None:
-            endpoints += _endpoints_of(slug, row, tables[row.prices], index, day)
+        if row.prices is None:
+            continue
+        found = _endpoints_of(slug, row, tables[row.prices], index, day)
+        for model, endpoint in _embeddings_of(slug, row, tables[row.prices], day):
+            models.setdefault(model.id, model)
+            found.append(endpoint)
+        endpoints += sorted(found, key=lambda endpoint: (endpoint.model, endpoint.tag))
     return Snapshot(
         format=FORMAT,
         sources=(f"genai-prices {version('genai-prices')}",),
         date=day.isoformat(),
         aliases=dict.fromkeys(sorted(name for name in named if name.startswith("~"))),
-        models=tuple(_model_of(name, info, day) for name, info in sorted(known.items())),
+        models=tuple(model for _, model in sorted(models.items())),
         endpoints=tuple(endpoints),
     )
 
@@ -105,7 +117,7 @@ class _Index:
 def _endpoints_of(
     slug: str, row: ProviderRow, infos: Iterable["ModelInfo"], index: _Index, day: date
 ) -> list[KnownEndpoint]:
-    """Return a provider's endpoints, sorted, one per model and tag: the best match by name."""
+    """Return a provider's endpoints, one per model and tag: the best match by name."""
     found: dict[tuple[str, str], tuple[int, KnownEndpoint]] = {}
     for info in infos:
         match = _match(info.id, row, index)
@@ -117,7 +129,35 @@ def _endpoints_of(
             place = (model, endpoint.tag)
             if place not in found or rank < found[place][0]:
                 found[place] = (rank, endpoint)
-    return [endpoint for _, (_, endpoint) in sorted(found.items(), key=lambda item: item[0])]
+    return [endpoint for _, endpoint in found.values()]
+
+
+def _embeddings_of(
+    slug: str, row: ProviderRow, infos: Iterable["ModelInfo"], day: date
+) -> Iterator[tuple[Model, KnownEndpoint]]:
+    """Yield a provider's embedding models, which OpenRouter's own table leaves out: those that its row names."""
+    for info in infos:
+        name = row.embeddings.get(info.id)
+        if name is None:
+            continue
+        model = Model(
+            id=name,
+            name=name.partition("/")[2],  # the tables call several by one name
+            description=info.description or "",
+            context_length=info.context_window,
+            output_modalities=_EMBEDDINGS,
+        )
+        yield (
+            model,
+            KnownEndpoint(
+                model=name,
+                provider=slug,
+                upstream_id=row.upstream_prefix + info.id,
+                price=_price_of({bucket: rate for bucket, rate in _rates_of(info, day).items() if bucket in _READ}),
+                context_length=info.context_window,
+                input_modalities=_TEXT,
+            ),
+        )
 
 
 def _match(name: str, row: ProviderRow, index: _Index) -> tuple[str, str] | None:

@@ -25,6 +25,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     upstream_prefix: str = ""
     names: Naming | None = None
     models: dict[str, str] = {}
+    embeddings: dict[str, str] = {}
     protocols: dict[str, str] = {}
     variants: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()

@@ -177,6 +177,9 @@ class ModelSettings(_Section):
     max_completion_tokens: Count | None = None
     quantization: str | None = None
     input_modalities: list[str] | None = None
+    output_modalities: list[str] | None = Field(
+        default=None, description='Of the model, where it is not known otherwise, such as ["embeddings"], ["rerank"].'
+    )
     supported_parameters: list[str] | None = None
     moderated: bool | None = None
     implicit_caching: bool | None = None

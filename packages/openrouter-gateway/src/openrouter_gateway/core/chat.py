@@ -9,6 +9,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
+from openrouter_gateway.core.embedding import Embedding
+from openrouter_gateway.core.rerank import Rerank
+
+Task: TypeAlias = Embedding | Rerank
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -185,12 +189,16 @@ class ChatParams(Struct, frozen=True, kw_only=True):
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """One request as parsed: the typed view, and every top-level field verbatim.
 
+    `task` is what is asked of the model where that is no answer to the messages. Keys, routing and records do not care:
+    for them a task is a request whose messages are what the model reads, each by itself.
+
     `betas` are features of Anthropic's API by name, asked for in the header `x-anthropic-beta`. `echo` is what another
     skin than chat remembers of the caller's own body, to answer in its terms.
     """
 
     params: ChatParams
     fields: dict[str, Raw]
+    task: Task | None = None
     betas: tuple[str, ...] = ()
     echo: dict[str, Any] = {}
 
@@ -198,6 +206,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     def stream(self) -> bool:
         """Whether the caller asked for server-sent events."""
         return bool(self.params.stream)
+
+    @property
+    def prompt_size(self) -> int:
+        """Bytes of JSON that the model reads."""
+        reads = ("messages",) if self.task is None else self.task.reads
+        return sum(len(self.fields[name]) for name in reads)
 
     @property
     def requested_models(self) -> list[str]:

@@ -6,7 +6,9 @@ rely on, these rules (OpenRouter API, streaming, 2026-08-22):
 
 * every choice has an integer `index`, a dictionary `delta` and the key `finish_reason`, normalised;
 * in a delta only `content`, `reasoning` and `refusal` may be null; nothing inside a tool call is;
-* usage never rides on a step, errors never do: they are events of their own.
+* usage never rides on a step, errors never do: they are events of their own;
+* the answer to a task (`ChatRequest.task`) is one step without choices: its `chunk` has instead `data`
+  (`core/embedding.Vector`) or `results` (`core/rerank.Ranked`).
 
 A reply is any number of steps and usage reports, then one `Ended` or one `Failed`.
 """

@@ -8,6 +8,8 @@ from msgspec import Struct
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens. Every bucket is contained in `prompt_tokens` or `completion_tokens`, as on OpenRouter's wire.
 
+    `search_units` is what some providers count instead when they rerank: each is a price per request.
+
     `reported_cost` is what the provider itself says the call cost, in USD. `estimated` marks counts that the
     gateway made up from text lengths, because the provider reported none or the answer was cut.
     `cache_write_1h_tokens` are those of `cache_write_tokens` whose cache entries live an hour,
@@ -28,6 +30,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
     web_search_requests: int = 0
+    search_units: int = 0
     reported_cost: Decimal | None = None
     estimated: bool = False
 

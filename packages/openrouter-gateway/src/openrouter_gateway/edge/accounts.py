@@ -22,7 +22,8 @@ from openrouter_gateway.accounting.authorize import Grant, allow_management
 from openrouter_gateway.accounting.limits import period_start
 from openrouter_gateway.core.account import Key, Rates, Reset
 from openrouter_gateway.core.catalog import Catalog
-from openrouter_gateway.edge.catalog import endpoints_object, models_object, parse_page
+from openrouter_gateway.edge.catalog import endpoints_object, models_object
+from openrouter_gateway.edge.model_query import parse_query
 from openrouter_gateway.errors import BadRequest, NotFound
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
@@ -244,13 +245,12 @@ class _Desk:
         return _json({"data": report_activity(activity)})
 
     async def list_models(self, request: Request, grant: Grant) -> Response:
-        return _json(models_object(self._office().catalog(), parse_page(request.query_params)), decimals_as="string")
+        query = parse_query(request.query_params, self._office().clock(), path="/models/user")
+        return _json(models_object(self._office().catalog(), query), decimals_as="string")
 
     async def count_models(self, request: Request, grant: Grant) -> Response:
-        wanted = set((request.query_params.get("output_modalities") or "text").split(","))
-        rows: list[Any] = models_object(self._office().catalog())["data"]
-        count = sum("all" in wanted or not wanted.isdisjoint(row["architecture"]["output_modalities"]) for row in rows)
-        return _json({"data": {"count": count}})
+        query = parse_query(request.query_params, self._office().clock())
+        return _json({"data": {"count": models_object(self._office().catalog(), query)["total_count"]}})
 
     async def list_zdr(self, request: Request, grant: Grant) -> Response:
         """Those whose provider is known not to retain prompts."""

@@ -1,14 +1,14 @@
 """The catalogue as its routes show it (OpenRouter API, models, 2026-08-22). Prices are decimal strings in USD."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Model, Price
 from openrouter_gateway.core.health import HealthReport
+from openrouter_gateway.edge.model_query import ModelQuery, first_endpoint, parameters_of
 from openrouter_gateway.errors import BadRequest, ModelNotFound, RoutingError
 from openrouter_gateway.routing.resolve import resolve
 
@@ -27,6 +27,7 @@ _PRICES: Final = {
     "cache_write_1h": "input_cache_write_1h",
 }
 """The optional prices: our bucket, and its key in answers."""
+_EVERYTHING: Final = ModelQuery()
 
 
 HealthOf: TypeAlias = Callable[[str], HealthReport]
@@ -35,49 +36,17 @@ HealthOf: TypeAlias = Callable[[str], HealthReport]
 _NO_REPORT: Final = HealthReport()
 
 
-class Page(Struct, frozen=True, kw_only=True):
-    """A part of a list."""
-
-    offset: int
-    limit: int
-
-
-def parse_page(query: Mapping[str, str]) -> Page | None:
-    """Return the page that `offset` and `limit` ask for; None for the whole list, when neither is given.
-
-    Raises:
-        BadRequest: not a number, or out of range.
-    """
-    if "offset" not in query and "limit" not in query:
-        return None
-    return Page(
-        offset=_parse_number(query, "offset", default=0, lowest=0, highest=10**9),
-        limit=_parse_number(query, "limit", default=500, lowest=1, highest=1000),
-    )
-
-
-def _parse_number(query: Mapping[str, str], name: str, *, default: int, lowest: int, highest: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and lowest <= int(text[:12]) <= highest):
-        raise BadRequest(f"{name}: must be a whole number from {lowest} to {highest}")
-    return int(text)
-
-
-def models_object(catalog: Catalog, page: Page | None = None) -> dict[str, Any]:
+def models_object(catalog: Catalog, query: ModelQuery = _EVERYTHING) -> dict[str, Any]:
     """`GET /models`: the models, and after them their `~author/family-latest` aliases."""
-    latest = [
-        alias for alias, target in catalog.aliases.items() if alias.startswith("~") and target in catalog.listings
+    entries = list(catalog.listings.items())
+    entries += [
+        (alias, catalog.listings[target])
+        for alias, target in catalog.aliases.items()
+        if alias.startswith("~") and target in catalog.listings
     ]
-    ids = [*catalog.listings, *latest]
-    total, following = len(ids), None
-    if page is not None:
-        end = page.offset + page.limit
-        ids = ids[page.offset : end]
-        following = f"/api/v1/models?offset={end}&limit={page.limit}" if end < total else None
+    shown, total, following = query.select(entries)
     return {
-        "data": [_listed_row(catalog, model_id) for model_id in ids],
+        "data": [_listed_row(catalog, model_id, listing) for model_id, listing in shown],
         "total_count": total,
         "links": {"next": following},
     }
@@ -147,11 +116,10 @@ def decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _listed_row(catalog: Catalog, model_id: str, listing: Listing | None = None) -> dict[str, Any]:
+def _listed_row(catalog: Catalog, model_id: str, listing: Listing) -> dict[str, Any]:
     """Return a model's row; for an alias, that of the model it stands for, which it names."""
     if model_id in catalog.listings:
-        return _model_row(catalog.listings[model_id])
-    listing = listing or catalog.listings[catalog.aliases[model_id]]
+        return _model_row(listing)
     return _model_row(listing) | {
         "id": model_id,
         "canonical_slug": model_id,
@@ -163,7 +131,7 @@ def _listed_row(catalog: Catalog, model_id: str, listing: Listing | None = None)
 
 def _model_row(listing: Listing) -> dict[str, Any]:
     model = listing.model
-    first = next((e for e in listing.endpoints if e.service_tier is None), None) or next(iter(listing.endpoints), None)
+    first = first_endpoint(listing)
     row: dict[str, Any] = {
         "id": model.id,
         "canonical_slug": model.canonical_slug or model.id,
@@ -179,7 +147,7 @@ def _model_row(listing: Listing) -> dict[str, Any]:
             "is_moderated": first is not None and first.moderated,
         },
         "per_request_limits": None,
-        "supported_parameters": _parameters(listing),
+        "supported_parameters": list(listing.model.supported_parameters) or sorted(parameters_of(listing)),
         "default_parameters": model.default_parameters,
         "supported_voices": None,
         "links": _links(model.id),
@@ -194,13 +162,6 @@ def _model_row(listing: Listing) -> dict[str, Any]:
 
 def _links(model_id: str) -> dict[str, str]:
     return {"details": f"/api/v1/models/{model_id}/endpoints"}
-
-
-def _parameters(listing: Listing) -> list[str]:
-    """Return what is said of the model, or else what any of its endpoints is known to support."""
-    if listing.model.supported_parameters:
-        return list(listing.model.supported_parameters)
-    return sorted({name for endpoint in listing.endpoints for name in endpoint.supported_parameters or ()})
 
 
 def _architecture(model: Model) -> dict[str, Any]:

@@ -12,15 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from openrouter_gateway.core.embedding import Embedding
 from openrouter_gateway.edge.catalog import (
     endpoints_object,
     find_listing,
     models_object,
     named_model_object,
-    parse_page,
     providers_object,
 )
 from openrouter_gateway.edge.messages import count_tokens
+from openrouter_gateway.edge.model_query import parse_query
 from openrouter_gateway.errors import (
     GatewayError,
     InternalError,
@@ -64,7 +65,12 @@ def build_routes(
         return _json({"status": "not ready", "reason": reason}, status=503)
 
     async def models(request: Request) -> Response:
-        return _json(models_object(services().catalog, parse_page(request.query_params)))
+        query = parse_query(request.query_params, services().clock())
+        return _json(models_object(services().catalog, query))
+
+    async def embedding_models(request: Request) -> Response:
+        query = parse_query(request.query_params, 0, path="/embeddings/models", outputs=Embedding.output)
+        return _json(models_object(services().catalog, query))
 
     async def model(request: Request) -> Response:
         name = _named(request)
@@ -87,6 +93,7 @@ def build_routes(
 
     table: list[tuple[str, Handler]] = [
         ("/models", models),
+        ("/embeddings/models", embedding_models),
         ("/model/{author}/{slug}", model),
         ("/models/{author}/{slug}/endpoints", endpoints),
         ("/providers", providers),

@@ -29,6 +29,7 @@ _PART_MODALITY: Final = {
     "video_url": "video",
     "input_video": "video",
     "file": "file",
+    "input_file": "file",
 }
 _TEXT_ONLY: Final[frozenset[str]] = frozenset()
 
@@ -49,7 +50,10 @@ class Demand(Struct, frozen=True):
 def read_demand(request: ChatRequest) -> Demand:
     """Return what the messages and parameters ask for."""
     params = request.params
-    modalities, characters = _scan(params.messages)
+    if request.task is None:
+        modalities, characters = _scan(params.messages)
+    else:
+        modalities, characters = _scan_each(params.messages)
     return Demand(
         modalities,
         characters // CHARACTERS_PER_TOKEN,
@@ -98,6 +102,12 @@ def _scan(messages: list[Message]) -> tuple[frozenset[str], int]:
             needed = set() if needed is None else needed
             characters += _scan_parts(content, needed)  # pyright: ignore[reportArgumentType]
     return frozenset(needed) if needed else _TEXT_ONLY, characters
+
+
+def _scan_each(messages: list[Message]) -> tuple[frozenset[str], int]:
+    """Return the modalities of all messages, and the characters of the longest: a task's are read one by one."""
+    found = [_scan([message]) for message in messages]
+    return _TEXT_ONLY.union(*(modalities for modalities, _ in found)), max(characters for _, characters in found)
 
 
 def _scan_parts(parts: list[dict[str, Any]], needed: set[str]) -> int:

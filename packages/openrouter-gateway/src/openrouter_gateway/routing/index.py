@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from openrouter_gateway.core.catalog import Endpoint, Listing, Price, Tier
 from openrouter_gateway.routing.slug import full_names
+from openrouter_gateway.routing.tasks import does_chat
 
 N = TypeVar("N", int, Decimal)
 
@@ -81,6 +82,7 @@ class ListingIndex:
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
+        self.chats = does_chat(listing)
         self.rows = [Row(endpoint, 1 << place) for place, endpoint in enumerate(listing.endpoints)]
         self.by_cost = sorted(self.rows, key=lambda row: row.cost)
         self.everything = (1 << len(self.rows)) - 1

@@ -25,8 +25,9 @@ from openrouter_gateway.routing.filters import (
 )
 from openrouter_gateway.routing.index import ListingIndex, Row, index_of
 from openrouter_gateway.routing.order import Arrangement, Ordering, Wish, arrange, read_cutoffs
-from openrouter_gateway.routing.resolve import Strategy, Target, requested_names, resolve
+from openrouter_gateway.routing.resolve import Strategy, Target, requested_names
 from openrouter_gateway.routing.routers import choose_auto, choose_free
+from openrouter_gateway.routing.tasks import check_output, resolve_for, wrong_router
 
 __all__ = ["Removal", "RoutePlan", "draft_route", "plan_route", "refusal_of"]
 
@@ -75,6 +76,7 @@ def plan_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS)
     Raises:
         BadRequest: no model is named and there is no default; a preference is malformed or asks for what is not done.
         ModelNotFound: one of the requested models is not in the catalogue.
+        WrongEndpoint: one of them does something else than what is asked for.
         ConstraintFiltered: nothing is left of the endpoints.
         RoutingError: an alias or router has no model, a model has no endpoint.
     """
@@ -89,7 +91,7 @@ def draft_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS
     names = requested_names(request, catalog)
     params = request.params
     draft = _Draft(request, catalog, facts)
-    for target in resolve(names, catalog):
+    for target in resolve_for(request, names, catalog):
         draft.add(target)
     arrangements, endpoints = draft.arrange()
     first = draft.selections[0]
@@ -163,6 +165,8 @@ class _Draft:
         if target.listing is not None:
             self._add_listing(target.listing, target, tiers, wish)
             return
+        if self._request.task is not None:
+            raise wrong_router(target.name, self._request.task)
 
         def can_serve(listing: Listing) -> bool:
             index = index_of(listing)
@@ -180,6 +184,8 @@ class _Draft:
 
     def _add_listing(self, listing: Listing, target: Target, tiers: TierWish | None, wish: Wish) -> None:
         index = index_of(listing)
+        if self._request.task is not None or not index.chats:
+            check_output(listing, self._request, target.name)
         mask, cuts = select(index, self._rules, self.demand, tiers)
         self.cuts += cuts
         flex_only = tiers is not None and tiers.flex_only

@@ -32,11 +32,11 @@ def conversation_of(
 ) -> Conversation | None:
     """Return the conversation that a request belongs to; None where stickiness has no say.
 
-    That is so when `provider.order` decides, and for a model with a single endpoint or none that makes cached tokens
-    cheaper. `session_id` is the header's; the body's comes first.
+    That is so for tasks, when `provider.order` decides, and for a model with a single endpoint or none that makes
+    cached tokens cheaper. `session_id` is the header's; the body's comes first.
     """
     params = request.params
-    if params.provider is not None and params.provider.order:
+    if request.task is not None or (params.provider is not None and params.provider.order):
         return None
     model = params.model or next(iter(params.models or ()), catalog.default_model) or ""
     listing = None if params.models else catalog.listings.get(model)

@@ -1,11 +1,21 @@
-"""The outbound dialects. Adding one: write its file and its line in this table."""
+"""The outbound dialects. Adding one: write its file and its line in this table; its tasks have a table of their own."""
 
+from collections.abc import Sequence
+from typing import Final
+
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.embedding import Embedding
+from openrouter_gateway.core.rerank import Rerank
+from openrouter_gateway.errors import Unavailable
 from openrouter_gateway.wire.protocols.anthropic import Anthropic
-from openrouter_gateway.wire.protocols.base import Protocol
+from openrouter_gateway.wire.protocols.base import Codec, Protocol
 from openrouter_gateway.wire.protocols.gemini import Gemini
 from openrouter_gateway.wire.protocols.local import Local
+from openrouter_gateway.wire.protocols.local_embeddings import LocalEmbeddings
 from openrouter_gateway.wire.protocols.openai import OpenAI
+from openrouter_gateway.wire.protocols.openai_embeddings import Embeddings
 from openrouter_gateway.wire.protocols.openai_responses import OpenAIResponses
+from openrouter_gateway.wire.protocols.reranking import Reranking
 
 PROTOCOLS: dict[str, Protocol] = {
     "anthropic": Anthropic(),
@@ -14,3 +24,44 @@ PROTOCOLS: dict[str, Protocol] = {
     "openai_responses": OpenAIResponses(),
     "local": Local(),
 }
+
+_OPENAI: Final[dict[str, Codec]] = {Embedding.output: Embeddings(), Rerank.output: Reranking()}
+
+TASKS: dict[str, dict[str, Codec]] = {
+    "openai": _OPENAI,
+    "openai_responses": _OPENAI,  # another way to chat with the same servers
+    "local": {Embedding.output: LocalEmbeddings()},
+}
+"""What can be asked for besides chat, by protocol and by what the model gives."""
+
+
+class _Chat:
+    """A protocol's chat as a codec."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.address = protocol.chat_address
+        self.encode = protocol.encode_chat
+        self.decoder = protocol.chat_decoder
+
+
+_CHAT: Final[dict[str, Codec]] = {name: _Chat(protocol) for name, protocol in PROTOCOLS.items()}
+_TASK_OUTPUTS: Final = frozenset({Embedding.output, Rerank.output})
+
+
+def codec_of(protocol: str, request: ChatRequest) -> Codec:
+    """Return how a request is put to an endpoint of a provider with this protocol.
+
+    Raises:
+        Unavailable: the protocol has no such task.
+    """
+    if request.task is None:
+        return _CHAT[protocol]
+    codec = TASKS.get(protocol, {}).get(request.task.output)
+    if codec is None:
+        raise Unavailable(f"there is no {request.task.output} in the protocol {protocol}")
+    return codec
+
+
+def can_serve(protocol: str, outputs: Sequence[str]) -> bool:
+    """Return whether anything that a model gives can be had through a protocol."""
+    return any(output not in _TASK_OUTPUTS or output in TASKS.get(protocol, {}) for output in outputs)

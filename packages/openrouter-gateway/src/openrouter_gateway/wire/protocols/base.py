@@ -41,6 +41,26 @@ class Decoder(Interface):
         ...
 
 
+class Codec(Interface):
+    """One kind of request in one outbound dialect: chat as its `Protocol` has it, or a task."""
+
+    def address(self, request: ChatRequest, endpoint: Endpoint) -> Address:
+        """Return where the provider's request goes."""
+        ...
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
+        """Return the body of the provider's request.
+
+        Raises:
+            Refused: the request asks for what the provider does not have.
+        """
+        ...
+
+    def decoder(self, request: ChatRequest, content_type: str) -> Decoder:
+        """Return a decoder for a 2xx reply of that `Content-Type`."""
+        ...
+
+
 class Protocol(Interface):
     """One outbound dialect."""
 

@@ -2,11 +2,15 @@
 
 from openrouter_gateway.wire.skins.base import Skin
 from openrouter_gateway.wire.skins.completions import ChatOrText, Completions
+from openrouter_gateway.wire.skins.embeddings import EMBEDDINGS
+from openrouter_gateway.wire.skins.rerank import RERANK
 from openrouter_gateway.wire.skins.responses import Responses
 
 SKINS: dict[str, Skin] = {
     "/chat/completions": ChatOrText(),
     "/completions": Completions(),
+    "/embeddings": EMBEDDINGS,
+    "/rerank": RERANK,
     "/responses": Responses(),
 from openrouter_gateway.wire.skins.messages import Messages
 
