@@ -15,10 +15,11 @@ from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, InternalError, Unavailable
 from openrouter_gateway.wire.protocols.openai import OpenAI, StreamDecoder
 from openrouter_gateway.wire.skins import SKINS, chat, completions
+from openrouter_gateway.wire.skins.base import Closing
 
 PLAIN = completions.parse(b'{"prompt":"Hi"}')
 ECHOED = completions.parse(b'{"prompt":"Hi","echo":true}')
-USAGE = Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+END = Closing(usage=Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5), cost=Cost())
 BOTH = ["/completions", "/chat/completions"]
 
 
@@ -40,7 +41,7 @@ def stream(*steps: Step, request: ChatRequest = PLAIN) -> list[Any]:
     out = bytearray()
     for step in steps:
         encoder.encode_step(step, out)
-    out += encoder.encode_end(USAGE, Cost())
+    out += encoder.encode_end(END)
     *events, end = bytes(out).removesuffix(b"\n\n").split(b"\n\n")
     assert end == b"data: [DONE]"
     return [json.loads(event.removeprefix(b"data: ")) for event in events]
@@ -51,7 +52,7 @@ def body(*steps: Step, request: ChatRequest = PLAIN) -> dict[str, Any]:
     encoder = completions.BodyEncoder(HEAD, request)
     for step in steps:
         encoder.add_step(step)
-    return json.loads(encoder.encode_end(USAGE, Cost()))
+    return json.loads(encoder.encode_end(END))
 
 
 class TestParse:

@@ -10,6 +10,7 @@ from openrouter_gateway.errors import Unavailable
 from openrouter_gateway.wire.protocols.anthropic import Anthropic
 from openrouter_gateway.wire.protocols.base import Codec, Protocol
 from openrouter_gateway.wire.protocols.gemini import Gemini
+from openrouter_gateway.wire.protocols.gemini_embeddings import GeminiEmbeddings
 from openrouter_gateway.wire.protocols.local import Local
 from openrouter_gateway.wire.protocols.local_embeddings import LocalEmbeddings
 from openrouter_gateway.wire.protocols.openai import OpenAI
@@ -29,6 +30,7 @@ _OPENAI: Final[dict[str, Codec]] = {Embedding.output: Embeddings(), Rerank.outpu
 
 TASKS: dict[str, dict[str, Codec]] = {
     "openai": _OPENAI,
+    "gemini": {Embedding.output: GeminiEmbeddings()},
     "openai_responses": _OPENAI,  # another way to chat with the same servers
     "local": {Embedding.output: LocalEmbeddings()},
 }

@@ -15,10 +15,9 @@ from msgspec import Meta, Raw, Struct
 
 from openrouter_gateway.core.chat import ChatRequest, Positive
 from openrouter_gateway.core.events import ChoiceStep, Step
-from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, GatewayError, UpstreamError
 from openrouter_gateway.wire.skins import base, chat
-from openrouter_gateway.wire.skins.base import ReplyHead, Skin
+from openrouter_gateway.wire.skins.base import Closing, ReplyHead, Skin
 from openrouter_gateway.wire.skins.chat import Chat, error_object, usage_object
 
 _OWN_FIELDS: Final = frozenset({"prompt", "echo", "suffix", "best_of", "logprobs", "tools", "tool_choice"})
@@ -187,11 +186,12 @@ class StreamEncoder:
         if choices:
             out += self._event(step.chunk | {"choices": choices})
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The usage chunk, once and alone, and the end mark."""
-        return self._event({"choices": [], "usage": usage_object(usage, cost)}) + chat.DONE
+        usage = usage_object(closing.usage, closing.cost)
+        return self._event({"choices": [], "usage": usage} | _metadata_of(closing.metadata)) + chat.DONE
 
-    def encode_error(self, error: GatewayError) -> bytes:
+    def encode_error(self, error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
         """An error after output has begun: one last chunk, then the end mark."""
         native = error.provider_code if isinstance(error, UpstreamError) else None
         choice = {
@@ -201,7 +201,8 @@ class StreamEncoder:
             "finish_reason": "error",
             "native_finish_reason": native,
         }
-        return self._event({"choices": [choice], "error": error_object(error)}) + chat.DONE
+        body: dict[str, Any] = {"choices": [choice], "error": error_object(error)}
+        return self._event(body | _metadata_of(metadata)) + chat.DONE
 
     def _event(self, chunk: dict[str, Any]) -> bytes:
         return b"data: " + _encode(chunk | self._own) + b"\n\n"
@@ -226,10 +227,15 @@ class BodyEncoder:
             if shown is not None:
                 _merge(self._choices.setdefault(choice["index"], {}), shown)
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The whole body."""
         choices = [self._choices[index] for index in sorted(self._choices)]
-        return _encode(self._fields | self._own | {"choices": choices, "usage": usage_object(usage, cost)})
+        said = {"choices": choices, "usage": usage_object(closing.usage, closing.cost)}
+        return _encode(self._fields | self._own | said | _metadata_of(closing.metadata))
+
+
+def _metadata_of(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    return {} if metadata is None else {"openrouter_metadata": metadata}
 
 
 def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
@@ -265,9 +271,11 @@ class Completions:
         """See `base.Skin`."""
         return BodyEncoder(head, request)
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """As in chat."""
-        return chat.encode_error_body(error)
+        return chat.encode_error_body(error, metadata)
 
 
 class ChatOrText:
@@ -298,9 +306,11 @@ class ChatOrText:
         """See `base.Skin`."""
         return self._spoken_in(request).body_encoder(head, request)
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """As in chat."""
-        return chat.encode_error_body(error)
+        return chat.encode_error_body(error, metadata)
 
     def _spoken_in(self, request: ChatRequest) -> Skin:
         return self._text if request.echo else self._chat

@@ -10,7 +10,7 @@ from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError
 from openrouter_gateway.wire.skins import chat
-from openrouter_gateway.wire.skins.base import BodyEncoder, ReplyHead, StreamEncoder
+from openrouter_gateway.wire.skins.base import BodyEncoder, Closing, ReplyHead, StreamEncoder
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -50,9 +50,11 @@ class OneShot:
         """See `base.Skin`."""
         return _Answer(head, lambda chunk: self._show(request, chunk), self._show_usage)
 
-    def encode_error_body(self, error: GatewayError, generation_id: str | None = None) -> bytes:
+    def encode_error_body(
+        self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> bytes:
         """As in chat."""
-        return chat.encode_error_body(error)
+        return chat.encode_error_body(error, metadata)
 
 
 class _Answer:
@@ -75,12 +77,11 @@ class _Answer:
         """Take the only step."""
         self._chunk = step.chunk
 
-    def encode_end(self, usage: Usage, cost: Cost) -> bytes:
+    def encode_end(self, closing: Closing) -> bytes:
         """The whole body."""
         head = self._head
-        answer = self._show(self._chunk)
-        return _encode(
-            {"id": head.id, "model": head.model, "provider": head.provider}
-            | answer
-            | {"usage": self._show_usage(usage, cost)}
-        )
+        body = {"id": head.id, "model": head.model, "provider": head.provider, **self._show(self._chunk)}
+        body["usage"] = self._show_usage(closing.usage, closing.cost)
+        if closing.metadata is not None:
+            body["openrouter_metadata"] = closing.metadata
+        return _encode(body)
