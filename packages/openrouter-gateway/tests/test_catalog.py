@@ -22,6 +22,7 @@ from openrouter_gateway.edge.catalog import (
     named_model_object,
     providers_object,
 )
+from openrouter_gateway.edge.model_query import parse_query
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.openai import KEEP_GATEWAY_FIELDS
@@ -392,3 +393,53 @@ def test_a_price_that_is_not_known_is_shown_as_nothing() -> None:
 
     assert {"prompt": "0", "completion": "0"} == model_object(listing)["pricing"]
     assert {"prompt": "0", "completion": "0"} == endpoints_object(listing)["endpoints"][0]["pricing"]
+
+
+class TestTasks:
+    """Models that do something else than chat."""
+
+    def test_embedding_models_are_known(self) -> None:
+        """OpenAI's, Google's and Mistral's, priced; lists without a filter do not have them."""
+        catalog = build("openai", "google-ai-studio", "mistral", embedded=NO_EMBEDDED)
+        query = parse_query({}, 0, path="/embeddings/models", outputs="embeddings")
+
+        rows: dict[str, Any] = {row["id"]: row for row in models_object(catalog, query)["data"]}
+        assert {
+            "google/gemini-embedding-001",
+            "mistralai/codestral-embed-2505",
+            "mistralai/mistral-embed-2312",
+            "openai/text-embedding-3-large",
+            "openai/text-embedding-3-small",
+            "openai/text-embedding-ada-002",
+        } == rows.keys()
+        assert {"prompt": "0.00000002", "completion": "0"} == rows["openai/text-embedding-3-small"]["pricing"]
+        assert "text->embeddings" == rows["openai/text-embedding-3-small"]["architecture"]["modality"]
+        default = {row["id"] for row in models_object(catalog, parse_query({}, 0))["data"]}
+        assert not default & rows.keys()
+        assert "openai/gpt-4o" in default
+
+    def test_the_embedded_model_does_both(self) -> None:
+        """So it is in both lists; a stand-in makes embeddings for every model that does."""
+        assert ("text", "embeddings") == build().listings["local/smollm2-135m-instruct"].model.output_modalities
+        (endpoint,) = build(stand_in=True).listings["openai/text-embedding-3-small"].endpoints
+        assert "local" == endpoint.provider.slug
+
+    def test_configured(self) -> None:
+        """A model that is not known is what its settings say."""
+        models = [
+            {"id": "acme/v", "output_modalities": ["embeddings"]},
+            {"id": "acme/r", "output_modalities": ["rerank"]},
+        ]
+
+        catalog = build(embedded=NO_EMBEDDED, providers={"acme": {"base_url": "http://x", "models": models}})
+
+        assert ("embeddings",) == catalog.listings["acme/v"].model.output_modalities
+        assert ("rerank",) == catalog.listings["acme/r"].model.output_modalities
+
+    def test_where_the_protocol_has_none(self) -> None:
+        """A configured one is an error, a known one is not offered."""
+        models = [{"id": "acme/r", "output_modalities": ["rerank"]}]
+        provider = {"base_url": "http://x", "protocol": "gemini", "models": models}
+
+        with pytest.raises(ConfigError, match="there is no rerank in the provider's protocol, gemini"):
+            build(providers={"acme": provider})
