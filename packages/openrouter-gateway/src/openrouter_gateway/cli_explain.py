@@ -97,7 +97,8 @@ def _ask(url: str, key: str | None, body: bytes) -> dict[str, Any]:
 
 def _show(found: dict[str, Any]) -> None:
     how = found["strategy"] if found["router"] is None else f"{found['strategy']} ({found['router']})"
-    ceiling = ", ".join(f"{kind} {rate}" for kind, rate in (found["max_price"] or {}).items())
+    ceilings: dict[str, str] = found["max_price"] or {}
+    ceiling = ", ".join(f"{kind} {rate}" for kind, rate in ceilings.items())
     _out.print(f"{', '.join(found['requested'])}: {how}, ordered by {found['ordering']}", markup=False)
     if ceiling:
         _out.print(f"Price ceiling: {ceiling}", markup=False)

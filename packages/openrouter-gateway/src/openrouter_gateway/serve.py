@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,14 @@ _GOODBYE_S: Final = 1.0
 _NO_METADATA: Final = frozenset({401, 402, 429, 500})
 """Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
 _log = logging.getLogger(__name__)
+
+
+class _Place(NamedTuple):
+    model: str | None = None
+    provider: str | None = None
+    provider_name: str | None = None
+    endpoint: str | None = None
+    cache_source_id: str | None = None
 
 
 async def serve(services: Services, call: Call, client: Client) -> None:
@@ -456,7 +464,7 @@ class _Generation:
         self._recorded = True
         now = self._services.timer()
         endpoint, error, meter, call = self._endpoint, self._error, self.meter, self._call
-        params = self._request.params
+        params, place = self._request.params, _place_of(endpoint, self._source)
         usage, cost = self._usage_and_cost()
         self._services.ledger.record(
             Generation(
@@ -464,7 +472,11 @@ class _Generation:
                 created=self._created,
                 ending=ending,
                 requested_models=self._request.requested_models,
-                **_place_of(endpoint, self._source),
+                model=place.model,
+                provider=place.provider,
+                provider_name=place.provider_name,
+                endpoint=place.endpoint,
+                cache_source_id=place.cache_source_id,
                 upstream_id=meter.upstream_id or None,
                 service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
                 catalog_version=self._services.catalog.version,
@@ -493,16 +505,14 @@ class _Generation:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
 
 
-def _place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> dict[str, str | None]:
+def _place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> _Place:
     """Return who answered: an endpoint, now or when what the cache has was made, or nobody."""
     if endpoint is not None:
         provider = endpoint.provider
-        names = (endpoint.model_id, provider.slug, provider.name, endpoint.tag, None)
-    elif source is not None:
-        names = (source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
-    else:
-        names = (None,) * 5
-    return dict(zip(("model", "provider", "provider_name", "endpoint", "cache_source_id"), names, strict=True))
+        return _Place(endpoint.model_id, provider.slug, provider.name, endpoint.tag)
+    if source is not None:
+        return _Place(source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
+    return _Place()
 
 
 def _encode_chunk(step: Step) -> msgspec.Raw:

@@ -3,6 +3,7 @@
 from openrouter_gateway.wire.skins.base import Skin
 from openrouter_gateway.wire.skins.completions import ChatOrText, Completions
 from openrouter_gateway.wire.skins.embeddings import EMBEDDINGS
+from openrouter_gateway.wire.skins.messages import Messages
 from openrouter_gateway.wire.skins.rerank import RERANK
 from openrouter_gateway.wire.skins.responses import Responses
 
@@ -10,11 +11,7 @@ SKINS: dict[str, Skin] = {
     "/chat/completions": ChatOrText(),
     "/completions": Completions(),
     "/embeddings": EMBEDDINGS,
+    "/messages": Messages(),
     "/rerank": RERANK,
     "/responses": Responses(),
-from openrouter_gateway.wire.skins.messages import Messages
-
-SKINS: dict[str, Skin] = {
-    "/chat/completions": Chat(),
-    "/messages": Messages(),
 }

@@ -182,14 +182,14 @@ class StreamEncoder:
 
     def encode_step(self, step: Step, out: bytearray) -> None:
         """Append one chunk, unless nothing of it has a place in this dialect."""
-        choices = [shown for choice in step.choices if (shown := self._reader.read(choice)) is not None]
+        choices: list[Any] = [shown for choice in step.choices if (shown := self._reader.read(choice)) is not None]
         if choices:
             out += self._event(step.chunk | {"choices": choices})
 
     def encode_end(self, closing: Closing) -> bytes:
         """The usage chunk, once and alone, and the end mark."""
         usage = usage_object(closing.usage, closing.cost)
-        return self._event({"choices": [], "usage": usage} | _metadata_of(closing.metadata)) + chat.DONE
+        return self._event(dict[str, Any](choices=[], usage=usage) | _metadata_of(closing.metadata)) + chat.DONE
 
     def encode_error(self, error: GatewayError, metadata: dict[str, Any] | None = None) -> bytes:
         """An error after output has begun: one last chunk, then the end mark."""
