@@ -26,6 +26,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from fakes.threads import running_loop
+
 THOUGHT: Final = "The user wants the weather."
 SIGNATURE: Final = "c2lnbmVkIGJ5IHRoZSBmYWtl"
 REDACTED: Final = "cmVkYWN0ZWQgYnkgdGhlIGZha2U="
@@ -240,10 +242,8 @@ async def _send(response: web.StreamResponse, event: dict[str, Any]) -> None:
 def running_anthropic() -> Generator[FakeAnthropic]:
     """Run the provider in a thread of its own."""
     provider = FakeAnthropic()
-    loop = asyncio.new_event_loop()
-    ready, stopping = threading.Event(), asyncio.Event()
 
-    async def main() -> None:
+    async def main(ready: threading.Event, stopping: asyncio.Event) -> None:
         application = web.Application()
         application.router.add_post("/v1/messages", provider.messages)
         runner = web.AppRunner(application, shutdown_timeout=1)
@@ -255,13 +255,5 @@ def running_anthropic() -> Generator[FakeAnthropic]:
         await stopping.wait()
         await runner.cleanup()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
-    thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the fake provider did not start")
-    try:
+    with running_loop(main):
         yield provider
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join(10)
-        loop.close()

@@ -30,6 +30,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakes.threads import running_loop
+
 WORDS = ["Hello", ", ", "this ", "is ", "the ", "provider", "."]
 TEXT = "".join(WORDS)
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -208,11 +210,8 @@ async def _end_stream(writer: asyncio.StreamWriter, events: list[dict[str, Any]]
 def running_provider() -> Generator[FakeProvider]:
     """Run a fake provider in a thread of its own."""
     provider = FakeProvider()
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stopping = asyncio.Event()
 
-    async def main() -> None:
+    async def main(ready: threading.Event, stopping: asyncio.Event) -> None:
         server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
         provider.port = server.sockets[0].getsockname()[1]
         ready.set()
@@ -223,13 +222,5 @@ def running_provider() -> Generator[FakeProvider]:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
-    thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the fake provider did not start")
-    try:
+    with running_loop(main):
         yield provider
-    finally:
-        loop.call_soon_threadsafe(stopping.set)
-        thread.join(10)
-        loop.close()

@@ -19,7 +19,6 @@ came in is kept in `requests`.
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
+
+from fakes.threads import running_server
 
 Json: TypeAlias = dict[str, Any]
 
@@ -324,11 +325,5 @@ def running_responses_provider() -> Generator[ResponsesProvider]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Exchange", (_Exchange,), {"provider": provider}))
     server.daemon_threads = True
     provider.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with running_server(server):
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

@@ -11,7 +11,6 @@ import base64
 import binascii
 import json
 import re
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TypeAlias, cast
 
 from typing_extensions import override
+
+from fakes.threads import running_server
 
 Json: TypeAlias = dict[str, Any]
 
@@ -399,11 +400,5 @@ def running_standard_provider() -> Generator[StandardProvider]:
     provider = StandardProvider()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"provider": provider}))
     provider.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with running_server(server):
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

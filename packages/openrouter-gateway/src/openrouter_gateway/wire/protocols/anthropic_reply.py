@@ -16,6 +16,7 @@ from openrouter_gateway.wire.anthropic import NATIVE
 from openrouter_gateway.wire.protocols.anthropic_blocks import BLOCKS, Block, Counts, Delta
 from openrouter_gateway.wire.protocols.anthropic_errors import error_in_stream
 from openrouter_gateway.wire.protocols.framing import BodyBuffer
+from openrouter_gateway.wire.protocols.reply_stream import feed_reader
 from openrouter_gateway.wire.sse import EventStream
 from openrouter_gateway.wire.tolerant import as_count, parse_json
 
@@ -204,32 +205,19 @@ class StreamDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """See `base.Decoder`. Never raises."""
-        events: list[Event] = []
-        reader = self._reader
-        if reader.done:
-            return events
-        try:
-            for payload in self._stream.feed(data):
-                _read_payload(payload, reader, events)
-                if reader.done:
-                    break
-        except Garbled as error:
-            reader.done = True
-            events.append(Failed(error))
-        return events
+        return feed_reader(self._stream, self._reader, data, self._read)
+
+    def _read(self, payload: bytes, events: list[Event]) -> None:
+        stripped = payload.strip()
+        if not stripped or stripped == b"[DONE]":
+            return  # from proxies in between: to keep a connection open, or by the habits of another dialect
+        self._reader.read(_read_object(payload), events)
 
     def finish(self) -> list[Event]:
         """A stream without `message_stop` was cut, whatever came before."""
         if not self._reader.done:
             raise Cut("the provider's stream ended before the answer did")
         return []
-
-
-def _read_payload(payload: bytes, reader: ReplyReader, events: list[Event]) -> None:
-    stripped = payload.strip()
-    if not stripped or stripped == b"[DONE]":
-        return  # from proxies in between: to keep a connection open, or by the habits of another dialect
-    reader.read(_read_object(payload), events)
 
 
 def _read_object(payload: bytes) -> dict[str, Any]:

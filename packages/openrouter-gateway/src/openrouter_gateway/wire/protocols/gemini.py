@@ -17,13 +17,14 @@ import msgspec
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import Event, Failed
+from openrouter_gateway.core.events import Event
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.gemini_errors import to_refusal
 from openrouter_gateway.wire.protocols.gemini_media import must_be_inlined
 from openrouter_gateway.wire.protocols.gemini_reply import ReplyReader
 from openrouter_gateway.wire.protocols.gemini_request import to_body
+from openrouter_gateway.wire.protocols.reply_stream import feed_reader
 from openrouter_gateway.wire.sse import EventStream
 from openrouter_gateway.wire.tolerant import parse_json
 
@@ -113,22 +114,13 @@ class _StreamDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """See `base.Decoder`. Never raises."""
-        events: list[Event] = []
-        reader = self._reader
-        if reader.done:
-            return events
-        try:
-            for payload in self._stream.feed(data):
-                if payload == b"[DONE]":  # Google sends none, some that speak its protocol do
-                    events += reader.end(whole=False)
-                elif payload.strip():
-                    reader.read(parse_json(payload), events)
-                if reader.done:
-                    break
-        except (Cut, Garbled) as error:
-            reader.done = True
-            events.append(Failed(error))
-        return events
+        return feed_reader(self._stream, self._reader, data, self._read)
+
+    def _read(self, payload: bytes, events: list[Event]) -> None:
+        if payload == b"[DONE]":  # Google sends none, some that speak its protocol do
+            events += self._reader.end(whole=False)
+        elif payload.strip():
+            self._reader.read(parse_json(payload), events)
 
     def finish(self) -> list[Event]:
         """The end of the bytes is the only end mark there is; whether the answer is whole, its finish reasons say."""
