@@ -31,6 +31,7 @@ from openrouter_gateway.errors import BadRequest, Cut, Garbled, Refused, Throttl
 from openrouter_gateway.wire.protocols.base import Decoder
 from openrouter_gateway.wire.protocols.openai_responses import BodyDecoder, OpenAIResponses, StreamDecoder
 from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.base import Closing
 from openrouter_gateway.wire.skins.responses import Responses
 
 FULL = next(case.values[0] for case in load("streams") if "reasoning, a call" in str(case.id))
@@ -362,7 +363,7 @@ def check_hub_rules(events: list[Event]) -> None:
         for stream in streams:
             encode_step(stream, Step(msgspec.json.decode(msgspec.json.encode(event.chunk))))  # type: ignore[arg-type]
     for encoder in bodies:
-        assert json.loads(encoder.encode_end(meter.usage(make_request()), Cost()))
+        assert json.loads(encoder.encode_end(Closing(usage=meter.usage(make_request()), cost=Cost())))
 
 
 def check_end(events: list[Event], *, cut: bool) -> None:

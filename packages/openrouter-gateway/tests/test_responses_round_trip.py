@@ -13,6 +13,7 @@ from test_openai_responses_vectors import to_stream
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.wire.protocols.openai_responses import BodyDecoder, OpenAIResponses, StreamDecoder
+from openrouter_gateway.wire.skins.base import Closing
 from openrouter_gateway.wire.skins.responses import Responses
 
 SKIN, PROTOCOL = Responses(), OpenAIResponses()
@@ -158,7 +159,7 @@ def test_output_comes_back_and_goes_out_again(*, streams: bool) -> None:
     encoder, out = SKIN.stream_encoder(HEAD, SKIN.parse(b'{"input":"x"}')), bytearray()
     for step in steps:
         encoder.encode_step(step, out)
-    response = Reader().read(bytes(out) + encoder.encode_end(Usage(), Cost()))
+    response = Reader().read(bytes(out) + encoder.encode_end(Closing(usage=Usage(), cost=Cost())))
 
     assert without_own_ids(OUTPUT) == without_own_ids(response["output"])
     again = passed_on(input=[{"role": "user", "content": "x"}, *response["output"]])["input"][1:]

@@ -27,7 +27,7 @@ from openrouter_gateway.errors import (
 from openrouter_gateway.wire.protocols.openai import StreamDecoder
 from openrouter_gateway.wire.protocols.openai_responses import OpenAIResponses
 from openrouter_gateway.wire.skins import SKINS, chat
-from openrouter_gateway.wire.skins.base import Forgiving
+from openrouter_gateway.wire.skins.base import Closing, Forgiving
 from openrouter_gateway.wire.skins.chat import Chat
 from openrouter_gateway.wire.skins.responses import Responses
 
@@ -62,14 +62,14 @@ def whole(request: ChatRequest, steps: list[Step]) -> dict[str, Any]:
     encoder = SKIN.body_encoder(HEAD, request)
     for step in steps:
         encoder.add_step(step)
-    return json.loads(encoder.encode_end(USAGE, COST))
+    return json.loads(encoder.encode_end(Closing(usage=USAGE, cost=COST)))
 
 
 def streamed(request: ChatRequest, steps: list[Step]) -> bytes:
     encoder, out = SKIN.stream_encoder(HEAD, request), bytearray()
     for step in steps:
         encoder.encode_step(step, out)
-    return bytes(out) + encoder.encode_end(USAGE, COST)
+    return bytes(out) + encoder.encode_end(Closing(usage=USAGE, cost=COST))
 
 
 def broken(request: ChatRequest, steps: list[Step], error: GatewayError) -> bytes:
