@@ -362,8 +362,9 @@ def check_hub_rules(events: list[Event]) -> None:
             body.add_step(Step(msgspec.json.decode(msgspec.json.encode(event.chunk))))
         for stream in streams:
             encode_step(stream, Step(msgspec.json.decode(msgspec.json.encode(event.chunk))))  # type: ignore[arg-type]
+    closing = Closing(usage=meter.usage(make_request()), cost=Cost())
     for encoder in bodies:
-        assert json.loads(encoder.encode_end(Closing(usage=meter.usage(make_request()), cost=Cost())))
+        assert json.loads(encoder.encode_end(closing))
 
 
 def check_end(events: list[Event], *, cut: bool) -> None:

@@ -35,6 +35,8 @@ VECTORS = Path(__file__).parent / "vectors" / "responses"
 SKIN = Responses()
 USAGE = Usage(prompt_tokens=12, completion_tokens=5, total_tokens=17, cached_tokens=4, reasoning_tokens=2)
 COST = Cost(prompt=Decimal("0.00002"), completion=Decimal("0.0000001"))
+END = Closing(usage=USAGE, cost=COST)
+METADATA = {"requested": "a/one", "strategy": "direct"}
 REQUIRED = {
     "id", "object", "created_at", "model", "status", "completed_at", "output", "error", "incomplete_details",
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "instructions", "metadata", "tools",
@@ -62,14 +64,14 @@ def whole(request: ChatRequest, steps: list[Step]) -> dict[str, Any]:
     encoder = SKIN.body_encoder(HEAD, request)
     for step in steps:
         encoder.add_step(step)
-    return json.loads(encoder.encode_end(Closing(usage=USAGE, cost=COST)))
+    return json.loads(encoder.encode_end(END))
 
 
 def streamed(request: ChatRequest, steps: list[Step]) -> bytes:
     encoder, out = SKIN.stream_encoder(HEAD, request), bytearray()
     for step in steps:
         encoder.encode_step(step, out)
-    return bytes(out) + encoder.encode_end(Closing(usage=USAGE, cost=COST))
+    return bytes(out) + encoder.encode_end(END)
 
 
 def broken(request: ChatRequest, steps: list[Step], error: GatewayError) -> bytes:
@@ -308,6 +310,17 @@ class TestResponseObject:
         request = SKIN.parse(b'{"input":"x",\n"metadata":{\n"a":\r\n"b"},\n"tools":[\n]}')
 
         assert {"a": "b"} == Reader().read(streamed(request, []))["metadata"]
+
+    def test_what_the_router_says(self) -> None:
+        """On the response that ends a stream, on a whole one, and on errors, for callers who asked for it."""
+        closing = Closing(usage=USAGE, cost=COST, metadata=METADATA)
+        body = json.loads(SKIN.body_encoder(HEAD, parse()).encode_end(closing))
+        last = Reader().read(SKIN.stream_encoder(HEAD, parse()).encode_end(closing))
+        failed = Reader().read(SKIN.stream_encoder(HEAD, parse()).encode_error(Garbled("x"), METADATA))
+        error = json.loads(SKIN.encode_error_body(Garbled("x"), None, METADATA))
+
+        assert [METADATA] * 4 == [answer["openrouter_metadata"] for answer in (body, last, failed, error)]
+        assert "openrouter_metadata" not in whole(parse(), [])
 
 
 class TestErrors:

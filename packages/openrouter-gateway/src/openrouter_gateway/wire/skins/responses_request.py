@@ -6,7 +6,7 @@ What both APIs have under the same name travels on as the caller wrote it, and s
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from openrouter_gateway.core.chat import ChatRequest, Positive
 from openrouter_gateway.errors import BadRequest
@@ -78,7 +78,6 @@ _TOOLS: Final = frozenset(
 _OWN: Final = "openrouter:"
 
 _decode_params = msgspec.json.Decoder(_Params).decode
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_value = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -90,7 +89,7 @@ def parse(body: bytes) -> ChatRequest:
         BadRequest: not a JSON object, a field of the wrong type or out of range, or one that asks for what this API
             does not do; the message names it.
     """
-    params, fields = chat.read(body, _decode_params), chat.read(body, _decode_fields)
+    params, fields = chat.read_body(body, _decode_params)
     for name, reason in _REFUSED.items():
         if getattr(params, name) not in (None, False):
             raise BadRequest(f"{name}: {reason}")
