@@ -1,10 +1,12 @@
-"""The `openai` protocol against a server that others wrote: llama.cpp's own."""
+"""Protocols against a server that others wrote: llama.cpp's own."""
 
 from collections.abc import Generator
+from pathlib import Path
 
+import httpx2
 import pytest
 
-from fakes.gateway import Gateway, provider_config, running_gateway, text_of
+from fakes.gateway import Gateway, chat_body, provider_config, running_gateway, text_of
 from fakes.llama_server import running_llama
 from openrouter_gateway.callers.local import find_default_model
 
@@ -27,6 +29,24 @@ def test_json_and_stream_agree(gateway: Gateway) -> None:
     usage = whole["usage"]
     expected = usage["prompt_tokens"] * 0.000003 + usage["completion_tokens"] * 0.000015
     assert expected == pytest.approx(usage["cost"], abs=1e-12)
+
+
+def test_its_messages_api(tmp_path: Path) -> None:
+    """The `anthropic` protocol against llama.cpp's `/v1/messages`: whole and streamed, from both skins, and a call."""
+    with running_llama(find_default_model()) as base_url:
+        config = provider_config({"llama": base_url}, {"smol/lm": "smollm2"})
+        config = config.replace('name = "Llama"', 'name = "Llama"\nprotocol = "anthropic"')
+        with running_gateway(tmp_path, config) as gateway:
+            body = gateway.post("smol/lm", temperature=0, max_tokens=12).json()
+            chunks, _ = gateway.stream("smol/lm", temperature=0, max_tokens=12)
+            text = body["choices"][0]["message"]["content"]
+            assert (text, "max_tokens") == (text_of(chunks), body["choices"][0]["native_finish_reason"])
+            assert 12 == body["usage"]["completion_tokens"]
+            ask = chat_body("smol/lm", temperature=0, max_tokens=12)
+            message = httpx2.post(f"{gateway.base_url}/messages", json=ask, timeout=60).json()
+            assert text == message["content"][0]["text"]
+            refused = gateway.post("smol/lm", messages=[{"role": "user", "content": "word " * 9000}])
+            assert 400 == refused.status_code, refused.text
 
 
 def test_connections_are_used_again(gateway: Gateway) -> None:

@@ -173,7 +173,8 @@ class _Generation:
         services, wish = self._services, self._call.cache
         if wish is None or services.policy.zdr:
             return False
-        key = cache_key(self._grant.key_hash, type(self.skin).__name__, self._call.body)
+        dialect = f"{self.skin.api_type} {type(self.skin).__name__}"
+        key = cache_key(self._grant.key_hash, dialect, self._call.body)
         answer = None if wish.clear else await services.answers.get(key, self._created)
         if answer is None:
             self._headers += miss_headers(wish)
