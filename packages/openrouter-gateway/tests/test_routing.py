@@ -415,7 +415,7 @@ def test_every_endpoint_is_planned_or_accounted_for(endpoints: list[Endpoint], p
     assert len(found.endpoints) == len(set(found.endpoints))
     assert [removal for removal in found.removed if removal.endpoint in found.endpoints] == []
     for endpoint in found.endpoints:
-        assert not provider.get("only") or matches_any(endpoint, provider["only"])
+        assert not provider.get("only") or is_allowed(endpoint, provider)
         assert not matches_any(endpoint, provider.get("ignore", ()))
         assert not provider.get("zdr") or False is endpoint.provider.policy.retains
         assert provider.get("data_collection") != "deny" or False is endpoint.provider.policy.trains
@@ -424,3 +424,11 @@ def test_every_endpoint_is_planned_or_accounted_for(endpoints: list[Endpoint], p
     if provider.get("allow_fallbacks", True):
         accounted = {*found.endpoints, *(removal.endpoint for removal in found.removed)}
         assert set(endpoints) == accounted
+
+
+def is_allowed(endpoint: Endpoint, provider: dict[str, Any]) -> bool:
+    """Whether `only` has it; a service tier that `order` names is one of its provider's endpoints like any other."""
+    if matches_any(endpoint, provider["only"]):
+        return True
+    names = {endpoint.provider.slug, endpoint.provider.name.lower()}
+    return endpoint.tag in provider.get("order", ()) and any(name.lower() in names for name in provider["only"])
