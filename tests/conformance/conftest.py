@@ -1,4 +1,4 @@
-"""Fixtures of the conformance tests: one gateway for all of them, one environment for each client."""
+"""Fixtures of the conformance tests: a running gateway, and an environment for each client."""
 
 from collections.abc import Iterator
 
@@ -43,9 +43,22 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The gateway as it comes, with its embedded model; beside it, a Claude that is none, for what it thinks."""
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The gateway as it comes, with its embedded model alone."""
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def beside_claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The embedded model, and beside it a Claude that is none, for what it thinks."""
     with running_anthropic() as claude:
         config = _CLAUDE.format(base_url=claude.base_url)
         with running_gateway(tmp_path_factory.mktemp("gateway"), config) as running:
             yield running
+
+
+@pytest.fixture
+def gateway(environment: Environment, request: pytest.FixtureRequest) -> Gateway:
+    """The gateway of a client's cases."""
+    return request.getfixturevalue("beside_claude" if environment.name == "anthropic" else "plain")
