@@ -159,7 +159,9 @@ def wait_until_ready(root: str, timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def provider_config(base_urls: Mapping[str, str], models: Mapping[str, str], *, head: str = "") -> str:
+def provider_config(
+    base_urls: Mapping[str, str], models: Mapping[str, str], *, head: str = "", outputs: str = "text"
+) -> str:
     """A configuration without the embedded model: providers by slug, each with every model (id to upstream name)."""
     parts = ["[embedded]\nenabled = false\n", head]
     for slug, base_url in base_urls.items():
@@ -167,6 +169,7 @@ def provider_config(base_urls: Mapping[str, str], models: Mapping[str, str], *, 
         for model_id, upstream_id in models.items():
             parts.append(
                 f'[[providers.{slug}.models]]\nid = "{model_id}"\nupstream_id = "{upstream_id}"\n'
+                f'output_modalities = ["{outputs}"]\n'
                 'pricing = { prompt = "0.000003", completion = "0.000015" }\n'
             )
     return "\n".join(parts)

@@ -17,6 +17,8 @@
     no-usage         a stream without token counts
     paced:N          N pieces of text, a tenth of a second apart
 
+Embeddings and rerank are answered, too (`task_answers`), with the same faults.
+
 What came in is kept in `requests`; how often a caller hung up on an unfinished answer, in `hangups`.
 """
 
@@ -30,6 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakes.task_answers import answer_embeddings, answer_rerank
 from fakes.threads import running_loop
 
 WORDS = ["Hello", ", ", "this ", "is ", "the ", "provider", "."]
@@ -67,7 +70,7 @@ class FakeProvider:
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")[1:-2]
+        request_line, *lines = head.decode().split("\r\n")[:-2]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         self.headers.append(headers)
@@ -76,7 +79,8 @@ class FakeProvider:
         behaviour, _, argument = str(body["model"]).partition(":")
         if behaviour == "key-error":
             argument = headers["authorization"]
-        answer = asyncio.ensure_future(self._answer(behaviour, argument, bool(body.get("stream")), writer))
+        path = request_line.split(" ")[1]
+        answer = asyncio.ensure_future(self._answer(behaviour, argument, path, body, writer))
         # Nothing may follow the request: if the connection has something to read, it is its end.
         end = asyncio.ensure_future(_wait_for_end(reader))
         done, _ = await asyncio.wait([answer, end], return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +94,9 @@ class FakeProvider:
         await asyncio.wait([end])
         return answer.result()
 
-    async def _answer(self, behaviour: str, argument: str, stream: bool, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, behaviour: str, argument: str, path: str, body: dict[str, Any], writer: asyncio.StreamWriter
+    ) -> bool:
         """Write the answer; return whether the connection may be used again."""
         match behaviour:
             case "slow-first":
@@ -107,7 +113,11 @@ class FakeProvider:
                 return await _send(writer, 200, "application/json", b"<html>not what you asked for")
             case _:
                 pass
-        if not stream:
+        if path.endswith("/embeddings"):
+            return await _send_json(writer, 200, answer_embeddings(body, behaviour))
+        if path.endswith("/rerank"):
+            return await _send_json(writer, 200, answer_rerank(body))
+        if not body.get("stream"):
             return await _send_json(writer, 200, _whole_answer())
         await _start_stream(writer)
         return await self._stream(behaviour, argument, writer)
