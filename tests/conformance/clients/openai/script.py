@@ -229,6 +229,53 @@ def case_models(base_url):
     assert all(type(model.created) is int for model in models)
 
 
+def case_embeddings(base_url):
+    """The package asks for base64 unless told otherwise, and gives out numbers either way: the same."""
+    client = connect(base_url)
+    texts = ["The cat sat on the mat.", "Stock markets fell."]
+    packed = client.embeddings.create(model=MODEL, input=texts)
+    plain = client.embeddings.create(model=MODEL, input=texts, encoding_format="float")
+    assert (packed.object, packed.model) == ("list", MODEL)
+    assert [item.index for item in packed.data] == [0, 1]
+    for one, other in zip(packed.data, plain.data, strict=True):
+        assert len(one.embedding) == len(other.embedding) == 576
+        assert max(abs(a - b) for a, b in zip(one.embedding, other.embedding, strict=True)) < 1e-6
+    assert packed.usage.prompt_tokens == packed.usage.total_tokens > 5
+    tokens = client.embeddings.create(model=MODEL, input=[1, 2, 3])
+    assert len(tokens.data) == 1
+    assert tokens.usage.prompt_tokens == 3
+
+
+def case_completions(base_url):
+    """The legacy text form: one prompt, its text, in one piece and in several."""
+    client = connect(base_url)
+    ask = {"model": MODEL, "prompt": "Say hello.", "temperature": 0, "max_tokens": 8}
+    whole = client.completions.create(**ask, echo=True)
+    check_head(whole)
+    assert whole.object == "text_completion"
+    check_usage(whole.usage, at_most=8)
+    choice = whole.choices[0]
+    assert (choice.index, choice.finish_reason) == (0, "length")
+    *chunks, last = client.completions.create(**ask, stream=True)
+    assert last.choices == []
+    check_usage(last.usage, at_most=8)
+    assert {chunk.object for chunk in chunks} == {"text_completion"}
+    assert len(chunks) > 1
+    assert "Say hello." + "".join(chunk.choices[0].text for chunk in chunks) == choice.text
+    told = client.completions.create(**ask, logprobs=1).choices[0].logprobs
+    assert len(told.tokens) == len(told.token_logprobs) == len(told.text_offset) == 8
+    assert told.text_offset[0] == 0
+    assert all(len(alternatives) == 1 for alternatives in told.top_logprobs)
+
+
+def case_completions_refused(base_url):
+    """What the text form cannot give is told by name."""
+    ask = {"model": MODEL, "prompt": "x", "max_tokens": 8}
+    for changes in ({"suffix": "y"}, {"best_of": 2}, {"prompt": ["x", "y"]}, {"prompt": [1, 2]}):
+        error = error_of(openai.BadRequestError, connect(base_url).completions.create, **(ask | changes))
+        assert next(iter(changes)) in str(error)
+
+
 def case_other_base(base_url):
     """The same API is served where clients of other OpenAI-compatible servers look for it."""
     client = connect(base_url.replace("/api/v1", "/v1"))

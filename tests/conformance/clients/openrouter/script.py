@@ -178,6 +178,30 @@ def case_model_pages(base_url):
     assert seen == [MODEL]
 
 
+def case_embeddings(base_url):
+    """Vectors pass the schema in both encodings, and the model is in the list of those that make some."""
+    with connect(base_url) as client:
+        plain = client.embeddings.generate(model=MODEL, input=["Hello", "world"], user="u")
+        packed = client.embeddings.generate(model=MODEL, input="Hello", encoding_format="base64")
+        listed = client.embeddings.list_models()
+    assert (plain.object, plain.model, len(plain.data)) == ("list", MODEL, 2)
+    assert plain.id.startswith("gen-")
+    assert len(plain.data[0].embedding) == 576
+    assert plain.usage.prompt_tokens == plain.usage.total_tokens > 1
+    assert plain.usage.cost == 0
+    assert type(packed.data[0].embedding) is str
+    models = getattr(listed, "result", listed)
+    assert MODEL in [model.id for model in models.data]
+
+
+def case_rerank_refused(base_url):
+    """No model here ranks documents, which the error says."""
+    with connect(base_url) as client:
+        refused = errors.BadRequestResponseError
+        error = error_of(refused, client.rerank.rerank, model=MODEL, query="q", documents=["a", "b"])
+    assert "does not rank documents" in error.data.error.message
+
+
 def case_model(base_url):
     """One model by its name."""
     with connect(base_url) as client:
