@@ -22,6 +22,7 @@ from openrouter_gateway.edge.catalog import (
 )
 from openrouter_gateway.edge.messages import count_tokens
 from openrouter_gateway.edge.model_query import parse_query
+from openrouter_gateway.edge.openapi import Describer
 from openrouter_gateway.errors import (
     GatewayError,
     InternalError,
@@ -32,7 +33,7 @@ from openrouter_gateway.errors import (
 )
 from openrouter_gateway.serve import explain_plan
 from openrouter_gateway.services import Services
-from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins import SKINS, chat
 
 _log = logging.getLogger(__name__)
 
@@ -91,12 +92,14 @@ def build_routes(
     async def providers(_: Request) -> Response:
         return _json(providers_object(services().catalog))
 
+    describer = Describer(SKINS, bases)
     table: list[tuple[str, Handler]] = [
         ("/models", models),
         ("/embeddings/models", embedding_models),
         ("/model/{author}/{slug}", model),
         ("/models/{author}/{slug}/endpoints", endpoints),
         ("/providers", providers),
+        ("/openapi.json", describer.describe),
     ]
     dry_run = [Route(base + "/route/explain", explain_route, methods=["POST"]) for base in bases]
     dry_run += [Route(base + "/messages/count_tokens", count_route, methods=["POST"]) for base in bases]
@@ -104,6 +107,7 @@ def build_routes(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/openapi.json", describer.describe),
             *more,
             *(Route(base + path, handler) for base in bases for path, handler in table),
             *dry_run,
@@ -111,6 +115,7 @@ def build_routes(
         lifespan=lifespan,
         exception_handlers={HTTPException: _on_http_error, GatewayError: _on_error, Exception: _on_defect},
     )
+    describer.routes = application.routes
     application.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     return application
 

@@ -26,8 +26,8 @@ _TRUE: Final = Raw(b"true")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class _Form(Struct, frozen=True):
-    """The fields that the text form has of its own, and those that it lacks."""
+class CompletionParams(Struct, frozen=True, kw_only=True):
+    """The fields that the text form has of its own, and those that it lacks. The others are those of chat."""
 
     prompt: Any
     echo: bool | None = None
@@ -38,7 +38,7 @@ class _Form(Struct, frozen=True):
     tools: list[Any] | None = None
 
 
-_decode_form = msgspec.json.Decoder(_Form).decode
+_decode_form = msgspec.json.Decoder(CompletionParams).decode
 
 
 def parse(body: bytes) -> ChatRequest:
@@ -75,7 +75,7 @@ def _read_prompt(prompt: Any) -> str:
             raise BadRequest("prompt: Expected `str`")
 
 
-def _refuse_what_is_gone(form: _Form) -> None:
+def _refuse_what_is_gone(form: CompletionParams) -> None:
     if form.suffix:
         raise BadRequest("suffix: text cannot be inserted before a suffix: chat models only write on")
     if form.best_of is not None and form.best_of > (form.n or 1):

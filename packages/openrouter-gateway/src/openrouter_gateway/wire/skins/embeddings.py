@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EmbeddingParams(Struct, frozen=True, kw_only=True):
-    """The fields that the gateway itself reads or checks; `input` is read further by `_read_inputs`."""
+    """The fields that the gateway itself reads or checks. `input` is checked further once it is decoded."""
 
     model: Annotated[str, Meta(min_length=1)]
     input: str | list[Any]
