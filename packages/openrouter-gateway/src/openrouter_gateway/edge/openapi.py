@@ -122,9 +122,11 @@ def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     content = _json(operation.answer)
+    description = HTTPStatus(operation.status).phrase
     if operation.streams:
-        content["text/event-stream"] = {"schema": TEXT | {"description": "Server-sent events, with `stream: true`."}}
-    success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase, "content": content}
+        content["text/event-stream"] = {}
+        description += "; with `stream: true`, server-sent events"
+    success: dict[str, Any] = {"description": description, "content": content}
     failure: dict[str, Any] = {"content": _json(ref(operation.error))}
     if operation.inference:
         success["headers"] = _GENERATION_ID
@@ -135,7 +137,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _json(schema: Schema) -> dict[str, Any]:
+def _json(schema: Schema) -> dict[str, dict[str, Any]]:
     return {"application/json": {"schema": schema}}
 
 

@@ -96,8 +96,8 @@ _MESSAGES: Final[Schema] = {
 _KEY: Final = data_of(ref("Key"))
 
 
-def _infers(summary: str, body: Schema, answer: str, **more: Any) -> Operation:
-    return Operation(summary=summary, tag="Inference", body=body, answer=ref(answer), inference=True, **more)
+def _infers(summary: str, body: Schema, answer: Schema, **more: Any) -> Operation:
+    return Operation(summary=summary, tag="Inference", body=body, answer=answer, inference=True, **more)
 
 
 def _shows(summary: str, answer: Schema, tag: str = "Models", **more: Any) -> Operation:
@@ -108,15 +108,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/chat/completions"): _infers(
         "Answer a conversation, or a prompt in the place of messages",
         {"anyOf": [ref("ChatParams"), ref("CompletionParams")]},
-        "ChatResult",
+        {"anyOf": [ref("ChatResult"), ref("TextCompletion")]},
         streams=True,
     ),
     ("POST", "/completions"): _infers(
-        "Complete a text: the legacy form", ref("CompletionParams"), "TextCompletion", streams=True
+        "Complete a text: the legacy form", ref("CompletionParams"), ref("TextCompletion"), streams=True
     ),
-    ("POST", "/responses"): _infers("Answer, in the Responses API", _RESPONSES, "Response", streams=True),
+    ("POST", "/responses"): _infers("Answer, in the Responses API", _RESPONSES, ref("Response"), streams=True),
     ("POST", "/messages"): _infers(
-        "Answer, in Anthropic's Messages API", _MESSAGES, "Message", streams=True, error="MessagesError"
+        "Answer, in Anthropic's Messages API", _MESSAGES, ref("Message"), streams=True, error="MessagesError"
     ),
     ("POST", "/messages/count_tokens"): Operation(
         summary="Count the tokens of a request in Anthropic's Messages API",
@@ -125,8 +125,8 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         answer=ref("TokenCount"),
         error="MessagesError",
     ),
-    ("POST", "/embeddings"): _infers("Make vectors of texts", ref("EmbeddingParams"), "Embeddings"),
-    ("POST", "/rerank"): _infers("Order documents by relevance", ref("RerankParams"), "Ranking"),
+    ("POST", "/embeddings"): _infers("Make vectors of texts", ref("EmbeddingParams"), ref("Embeddings")),
+    ("POST", "/rerank"): _infers("Order documents by relevance", ref("RerankParams"), ref("Ranking")),
     ("POST", "/route/explain"): _shows(
         "Explain how a chat request would be routed; nothing is sent", ref("Route"), body=ref("ChatParams")
     ),
