@@ -158,8 +158,8 @@ def _wants_metadata(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _skin_of(path: str) -> Skin:
-    """Return whose shape errors have at a path: chat's, where no other is spoken."""
-    return _INFERENCE.get(path, _CHAT)
+    """Return whose shape errors have at a path, or below it: chat's, where no other is spoken."""
+    return _INFERENCE.get(path.removesuffix("/count_tokens"), _CHAT)
 
 
 def _betas(headers: Mapping[bytes, bytes]) -> tuple[str, ...]:

@@ -114,9 +114,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/completions"): _infers(
         "Complete a text: the legacy form", ref("CompletionParams"), ref("TextCompletion"), streams=True
     ),
-    ("POST", "/responses"): _infers("Answer, in the Responses API", _RESPONSES, ref("Response"), streams=True),
+    ("POST", "/responses"): _infers("Answer, in the Responses API", _RESPONSES, ref("ResponsesResult"), streams=True),
     ("POST", "/messages"): _infers(
-        "Answer, in Anthropic's Messages API", _MESSAGES, ref("Message"), streams=True, error="MessagesError"
+        "Answer, in Anthropic's Messages API", _MESSAGES, ref("MessagesResult"), streams=True, error="MessagesError"
     ),
     ("POST", "/messages/count_tokens"): Operation(
         summary="Count the tokens of a request in Anthropic's Messages API",

@@ -74,7 +74,7 @@ ANSWERS: Final[dict[str, Schema]] = {
     "TextCompletion": obj(
         **_HEAD, object=literal("text_completion"), choices=array(obj(**_CHOICE, text=TEXT)), usage=_USAGE
     ),
-    "Response": obj(
+    "ResponsesResult": obj(
         id=TEXT,
         object=literal("response"),
         created_at=COUNT,
@@ -83,7 +83,7 @@ ANSWERS: Final[dict[str, Schema]] = {
         output=array(ANY_OBJECT),
         error=nullable(ANY_OBJECT),
     ),
-    "Message": obj(
+    "MessagesResult": obj(
         id=TEXT,
         type=literal("message"),
         role=literal("assistant"),
