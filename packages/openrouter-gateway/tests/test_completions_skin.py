@@ -251,19 +251,19 @@ class TestBody:
     def test_logprobs(self) -> None:
         """Lists side by side, with each token's place in the text, however many pieces they came in."""
 
-        def piece(text: str, finish: str | None = None) -> Step:
-            token = {"token": text, "logprob": -0.5, "bytes": None}
+        def piece(*texts: str, finish: str | None = None) -> Step:
+            tokens = [{"token": text, "logprob": -0.5, "bytes": None} for text in texts]
             other = {"token": "x", "logprob": -2.0, "bytes": None}
-            logprobs = {"content": [token | {"top_logprobs": [token, other]}], "refusal": None}
-            return make_step(text, finish=finish, logprobs=logprobs)
+            content = [token | {"top_logprobs": [token, other]} for token in tokens]
+            return make_step("".join(texts), finish=finish, logprobs={"content": content, "refusal": None})
 
-        told = body(piece("Hel"), piece("lo", "stop"))
+        told = body(piece("Hel"), piece("lo", "!", finish="stop"))
 
         assert {
-            "tokens": ["Hel", "lo"],
-            "token_logprobs": [-0.5, -0.5],
-            "top_logprobs": [{"Hel": -0.5, "x": -2.0}, {"lo": -0.5, "x": -2.0}],
-            "text_offset": [0, 3],
+            "tokens": ["Hel", "lo", "!"],
+            "token_logprobs": [-0.5] * 3,
+            "top_logprobs": [{"Hel": -0.5, "x": -2.0}, {"lo": -0.5, "x": -2.0}, {"!": -0.5, "x": -2.0}],
+            "text_offset": [0, 3, 5],
         } == told["choices"][0]["logprobs"]
 
     @pytest.mark.parametrize("odd", [1, "x", [], {"content": None}, {"content": [{"token": 1}]}, {"content": "x"}])

@@ -1,13 +1,16 @@
 """Routing of tasks: which models do what, and what is told of those that do something else."""
 
 import json
+from decimal import Decimal
 
+import msgspec
 import pytest
 from gateway_samples import MESSAGES, make_endpoint, make_request
 from route_samples import catalog_of, listing
 
 from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.core.catalog import Price
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Usage
@@ -134,10 +137,13 @@ def test_every_input_is_read_by_itself() -> None:
 
 
 def test_tasks_are_no_conversations() -> None:
-    """Nothing sticks."""
-    endpoint = make_endpoint("acme", "a/vectors")
+    """Nothing sticks, also where chat would: two endpoints with a cache that makes tokens cheaper."""
+    price = Price(prompt=Decimal(1), cache_read=Decimal("0.1"))
+    endpoints = [msgspec.structs.replace(make_endpoint(tag, "a/both"), price=price) for tag in ("acme", "beta")]
+    catalog = catalog_of(listing(*endpoints, output_modalities=("text", "embeddings")))
 
-    assert None is conversation_of(request_of(EMBED, "a/vectors", session_id="s"), catalog_of(listing(endpoint)))
+    assert None is not conversation_of(request_of(CHAT, "a/both", session_id="s"), catalog)
+    assert None is conversation_of(request_of(EMBED, "a/both", session_id="s"), catalog)
 
 
 def test_budgets_reserve_the_input_alone() -> None:
