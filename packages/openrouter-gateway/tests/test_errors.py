@@ -21,6 +21,7 @@ TABLE = {
     "GatewayError": (500, "server"),
     "RequestError": (400, "invalid_request"),
     "BadRequest": (400, "invalid_request"),
+    "MediaRefused": (400, "image_download_failed"),
     "PayloadTooLarge": (413, "payload_too_large"),
     "NotFound": (404, "not_found"),
     "Unprocessable": (422, "unprocessable"),

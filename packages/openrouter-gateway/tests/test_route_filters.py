@@ -301,10 +301,14 @@ class TestOthers:
         """Those that are on."""
         found = route(
             [make_endpoint("x")],
-            plugins=[{"id": "healing"}, {"id": "web", "enabled": False}, {"id": "file-parser", "enabled": True}],
+            plugins=[
+                {"id": "response-healing"},
+                {"id": "web", "enabled": False},
+                {"id": "file-parser", "enabled": True},
+            ],
         )
 
-        assert ("healing", "file-parser") == found.plugins
+        assert ("response-healing", "file-parser") == found.plugins
 
     def test_a_quantization_that_does_not_exist(self) -> None:
         """Is a misspelt one."""

@@ -1,8 +1,8 @@
 """Every failure that the gateway reports, by whose fault it is.
 
 GatewayError
-|- RequestError            the caller's request: BadRequest, PayloadTooLarge, Unprocessable, NotFound (UnknownRoute),
-|                          MethodNotAllowed, DeadlineExceeded
+|- RequestError            the caller's request: BadRequest, MediaRefused, PayloadTooLarge, Unprocessable, NotFound
+|                          (UnknownRoute), MethodNotAllowed, DeadlineExceeded
 |- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
 |                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, WrongEndpoint, ConstraintFiltered
@@ -46,6 +46,24 @@ class RequestError(GatewayError):
 
 class BadRequest(RequestError):
     """Not JSON, a wrong type, a missing or contradictory field."""
+
+
+class MediaRefused(RequestError):
+    """What a message refers to by URL cannot be fetched, or is not what its part says that it is."""
+
+    error_type = "image_download_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        error_type: str = "image_download_failed",
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.status = status
+        self.error_type = error_type
 
 
 class PayloadTooLarge(RequestError):

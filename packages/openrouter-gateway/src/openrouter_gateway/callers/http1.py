@@ -181,13 +181,7 @@ class Connection(asyncio.Protocol):
 
     async def post(self, target: Target, body: bytes) -> Reply:
         """Send a request and wait for the head of its answer. See `Pool.post`."""
-        if self._state == "closed":
-            raise self._error or Unavailable("the connection is closed")
-        self._state = "sent"
-        self._status = 0
-        self._fields = {}
-        self._overhead = 0
-        self._keep = target.keep_alive
+        self._begin(keep=target.keep_alive)
         length = len(body)
         try:
             first = body if length <= _SLICE_BYTES else body[:_SLICE_BYTES]
@@ -199,6 +193,30 @@ class Connection(asyncio.Protocol):
         except BaseException:
             self.abort()
             raise
+        return self._reply()
+
+    async def get(self, head: bytes) -> Reply:
+        """Send a request without a body, complete to its empty line; the connection is not used again."""
+        self._begin(keep=False)
+        try:
+            self._transport.write(head)
+            while self._state == "sent":
+                await self.wait()
+        except BaseException:
+            self.abort()
+            raise
+        return self._reply()
+
+    def _begin(self, *, keep: bool) -> None:
+        if self._state == "closed":
+            raise self._error or Unavailable("the connection is closed")
+        self._state = "sent"
+        self._status = 0
+        self._fields = {}
+        self._overhead = 0
+        self._keep = keep
+
+    def _reply(self) -> Reply:
         if self._error is not None and not self._status:
             raise self._error
         return Reply(self, self._status, Headers(self._fields))

@@ -59,6 +59,11 @@ class Provider(Struct, frozen=True, kw_only=True):
     datacenters: tuple[str, ...] | None = None
     supports_cancel: bool | None = None
 
+    @property
+    def runs_plugins(self) -> bool:
+        """Whether it is an OpenRouter itself, which takes the fields that OpenRouter adds, `plugins` among them."""
+        return "openrouter_fields" in self.quirks
+
 
 class Reasoning(Struct, frozen=True, kw_only=True):
     """How a model's reasoning is controlled (OpenRouter API, reasoning, 2026-08-22).

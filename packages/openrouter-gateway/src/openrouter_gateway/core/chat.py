@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from openrouter_gateway.core.embedding import Embedding
+from openrouter_gateway.core.plugins import CONTEXT_COMPRESSION, Plugin
 from openrouter_gateway.core.rerank import Rerank
 
 Task: TypeAlias = Embedding | Rerank
@@ -17,11 +18,9 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 SortBy: TypeAlias = Literal["price", "throughput", "latency", "exacto"]
-CostTier: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
 Quantization: TypeAlias = Literal[
     "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"
 ]
-Pattern: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
 class FunctionCall(Struct, frozen=True, kw_only=True):
@@ -139,17 +138,6 @@ class ProviderPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     options: dict[str, Any] | None = None
 
 
-class Plugin(Struct, frozen=True, kw_only=True):
-    """An entry of `plugins`: which one, whether it is on, and what routers read. Other plugins' keys stay unread."""
-
-    id: str
-    enabled: bool | None = None
-    allowed_models: Annotated[list[Pattern], Meta(max_length=1024)] | None = None
-    excluded_models: Annotated[list[Pattern], Meta(max_length=1024)] | None = None
-    cost_tier: CostTier | None = None
-    pin_model: bool | None = None
-
-
 class ChatParams(Struct, frozen=True, kw_only=True):
     """The fields that the gateway itself reads or checks. Ranges: OpenRouter API, chat completions (2026-08-22)."""
 
@@ -160,6 +148,7 @@ class ChatParams(Struct, frozen=True, kw_only=True):
     stream: bool | None = None
     provider: ProviderPreferences | None = None
     plugins: list[Plugin] | None = None
+    transforms: list[Literal["middle-out"]] | None = None
     service_tier: str | None = None
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
@@ -218,3 +207,24 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         """Model ids in the order in which they are to be tried: `model`, then `models`, each once."""
         named = [self.params.model] if self.params.model else []
         return list(dict.fromkeys([*named, *(self.params.models or [])]))
+
+    def plugin(self, name: str) -> Plugin | None:
+        """Return the entry of a plugin, switched on or off; the first if there are several."""
+        for plugin in self.params.plugins or ():
+            if plugin.id == name:
+                return plugin
+        return None
+
+    def wants(self, name: str) -> bool:
+        """Whether a plugin is switched on."""
+        plugin = self.plugin(name)
+        return plugin is not None and plugin.enabled is not False
+
+    @property
+    def compression(self) -> bool | None:
+        """Whether the prompt may be compressed; None: not said. `transforms` is the old word for the plugin."""
+        plugin = self.plugin(CONTEXT_COMPRESSION)
+        if plugin is not None:
+            return plugin.enabled is not False
+        transforms = self.params.transforms
+        return None if transforms is None else bool(transforms)

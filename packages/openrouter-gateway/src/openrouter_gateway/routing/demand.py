@@ -1,10 +1,13 @@
 """What a request needs of an endpoint, read from it once per plan."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from msgspec import Struct
 
 from openrouter_gateway.core.chat import ChatRequest, Message
+from openrouter_gateway.core.parts import may_be_pdf, reference_of
+from openrouter_gateway.core.plugins import CONTEXT_COMPRESSION, FILE_PARSER
 
 CHARACTERS_PER_TOKEN: Final = 8
 """Prompts are at least as many tokens as one per eight characters: English has about four, most others fewer.
@@ -38,27 +41,33 @@ class Demand(Struct, frozen=True):
     """What the messages and parameters ask for.
 
     `prompt_tokens` is a lower bound. `preferred` are parameters that endpoints should support, each as a tuple of
-    names of which the first that any endpoint is known to support counts.
+    names of which the first that any endpoint is known to support counts. `compression` is whether prompts are
+    compressed that are too long; None: for endpoints with a small context.
     """
 
     modalities: frozenset[str]
     prompt_tokens: int
     max_tokens: int | None
     preferred: tuple[tuple[str, ...], ...]
+    compression: bool | None = False
 
 
-def read_demand(request: ChatRequest) -> Demand:
-    """Return what the messages and parameters ask for."""
+def read_demand(request: ChatRequest, runs: AbstractSet[str] = frozenset()) -> Demand:
+    """Return what the messages and parameters ask for, besides what the plugins that run here do."""
     params = request.params
     if request.task is None:
         modalities, characters = _scan(params.messages)
     else:
         modalities, characters = _scan_each(params.messages)
+        runs = frozenset()  # plugins are for chats
+    if "file" in modalities and FILE_PARSER in runs and _is_parsed(request):
+        modalities -= {"file"}
     return Demand(
         modalities,
         characters // CHARACTERS_PER_TOKEN,
         params.max_completion_tokens or params.max_tokens,
         _preferred(request),
+        request.compression if CONTEXT_COMPRESSION in runs else False,
     )
 
 
@@ -88,6 +97,19 @@ def _preferred(request: ChatRequest) -> tuple[tuple[str, ...], ...]:
     if bytes(request.fields.get("verbosity", b"null")) != b"null":
         wanted.append(("verbosity",))
     return tuple(wanted)
+
+
+def _is_parsed(request: ChatRequest) -> bool:
+    """Return whether text can be made of all files, for endpoints that take none."""
+    plugin = request.plugin(FILE_PARSER)
+    if plugin is not None and (plugin.enabled is False or (plugin.pdf is not None and plugin.pdf.engine == "native")):
+        return False
+    for message in request.params.messages:
+        if isinstance(message.content, list):
+            for part in message.content:
+                if part.get("type") == "file" and not ((file := reference_of(part)) and may_be_pdf(file)):
+                    return False
+    return True
 
 
 def _scan(messages: list[Message]) -> tuple[frozenset[str], int]:

@@ -21,8 +21,9 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `now` is seconds of the clock that `health` was measured with. `dice` returns numbers from 0 up to 1; without it
     nothing is drawn: the cheapest goes first. `health` is by endpoint key, as is `busy`, the endpoints at their
-    concurrency limit. `remembered` is what `sticky.conversation_of` found in the store. The limits are handed
-    through to the plan.
+    concurrency limit. `remembered` is what `sticky.conversation_of` found in the store. `runs` are the plugins that
+    this gateway itself runs on prompts: what they do, endpoints need not. `search_engine` is what its `web` plugin
+    searches with, if it has one. The limits are handed through to the plan.
     """
 
     now: float = 0.0
@@ -31,5 +32,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     busy: AbstractSet[str] = frozenset()
     policy: AccountPolicy = AccountPolicy()
     remembered: Remembered | None = None
+    runs: AbstractSet[str] = frozenset()
+    search_engine: str | None = None
     attempt_limit_s: float | None = None
     request_limit_s: float | None = None

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from openrouter_gateway.core.catalog import AccountPolicy, Endpoint, Tier
 from openrouter_gateway.core.chat import ChatRequest, MaxPrice, ProviderPreferences
+from openrouter_gateway.core.plugins import WEB, searches_with
 from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.routing.demand import Demand, sent_parameters
 from openrouter_gateway.routing.index import RATES, ListingIndex
@@ -19,8 +20,6 @@ from openrouter_gateway.routing.index import RATES, ListingIndex
 Detail: TypeAlias = str | Callable[[Endpoint], str]
 
 NO_PREFERENCES: Final = ProviderPreferences()
-WEB: Final = "web"
-_SELF_ROUTING: Final = "openrouter_fields"  # the quirk of providers that are an OpenRouter themselves
 
 
 class Removal(Struct, frozen=True):
@@ -69,9 +68,13 @@ class TierWish(Struct, frozen=True):
 
 
 def build_rules(
-    request: ChatRequest, preferences: ProviderPreferences, demand: Demand, policy: AccountPolicy
+    request: ChatRequest,
+    preferences: ProviderPreferences,
+    demand: Demand,
+    policy: AccountPolicy,
+    search_engine: str | None = None,
 ) -> list[Rule]:
-    """Return a rule per exclusion that is in force.
+    """Return a rule per exclusion that is in force. `search_engine` is the one that the gateway itself has.
 
     Raises:
         BadRequest: a price ceiling is not a number.
@@ -90,8 +93,8 @@ def build_rules(
         rules.append(_NEVER_TRAINS)
     if preferences.zdr or policy.zdr:
         rules.append(_NEVER_RETAINS)
-    if request.params.plugins and wants_web(request):
-        rules.append(_WEB_SEARCH)
+    if request.params.plugins and request.wants(WEB) and not searches_with(request.plugin(WEB), search_engine):
+        rules.append(_searching(search_engine))
     return rules
 
 
@@ -116,11 +119,6 @@ def select(index: ListingIndex, rules: list[Rule], demand: Demand, tiers: TierWi
     return alive, cuts
 
 
-def wants_web(request: ChatRequest) -> bool:
-    """Return whether the web plugin is switched on."""
-    return any(plugin.id == WEB and plugin.enabled is not False for plugin in request.params.plugins or ())
-
-
 _NO_TIERS: Final = TierWish()
 _NEVER_TRAINS: Final = Rule(
     lambda index: index.never_trains, "data_policy:training", "is not known to keep prompts out of training"
@@ -130,11 +128,6 @@ _DISTILLABLE: Final = Rule(
     lambda index: index.everything if index.listing.model.distillable else 0,
     "data_policy:training",
     "its author is not known to allow distillation",
-)
-_WEB_SEARCH: Final = Rule(
-    lambda index: sum(row.bit for row in index.rows if _SELF_ROUTING in row.endpoint.provider.quirks),
-    "require_parameters",
-    "cannot search the web: this gateway passes the web plugin on to OpenRouter, but does not run it",
 )
 
 
@@ -181,6 +174,16 @@ def _quantized(wanted: Sequence[str]) -> Rule:
         return f"has quantization {endpoint.quantization or 'unknown'}"
 
     return Rule(keep, "quantization", explain, spares_stand_ins=True)
+
+
+def _searching(search_engine: str | None) -> Rule:
+    """Web search that the gateway does not do is passed on to providers that are an OpenRouter themselves."""
+    has = f"has {search_engine}" if search_engine else "is not set"
+    return Rule(
+        lambda index: sum(row.bit for row in index.rows if row.endpoint.provider.runs_plugins),
+        "require_parameters",
+        f"cannot search the web, and neither can this gateway: web.engine of its configuration {has}",
+    )
 
 
 def _supporting(sent: frozenset[str]) -> Rule:
@@ -257,7 +260,8 @@ def _take_lengths(index: ListingIndex, alive: int, demand: Demand, cuts: list[Cu
     """Leave out whom the prompt is too long for, for certain, and who does not write that much."""
     least = index.prompts.least
     if least is not None and demand.prompt_tokens > least:
-        lost = alive & index.prompts.below(demand.prompt_tokens)
+        short = alive & index.prompts.below(demand.prompt_tokens)
+        lost = short & ~_compressed(index, alive, short, demand)
         if lost:
             detail = f"has a context shorter than the prompt, which is {demand.prompt_tokens} tokens or more"
             cuts.append(Cut(index, lost, "context_length", detail, "context_length_exceeded"))
@@ -270,6 +274,20 @@ def _take_lengths(index: ListingIndex, alive: int, demand: Demand, cuts: list[Cu
             cuts.append(Cut(index, lost, "context_length", detail, "max_tokens_exceeded"))
             alive &= ~lost
     return alive
+
+
+def _compressed(index: ListingIndex, alive: int, short: int, demand: Demand) -> int:
+    """Return which of the endpoints that a prompt is too long for can have it compressed.
+
+    Those with at least half of what the prompt and its answer need, or else the longest (OpenRouter API, context
+    compression, 2026-08-22). Where nobody asked for it, only if the prompt is too long for every endpoint of the model.
+    """
+    if demand.compression is False or (demand.compression is None and short != alive):
+        return 0
+    able = short if demand.compression else short & index.small
+    required = demand.prompt_tokens + (demand.max_tokens or 0)
+    half = able & ~index.prompts.below(-(-required // 2))
+    return half if half or short != alive else index.prompts.longest(able)
 
 
 def _take_tiers(index: ListingIndex, alive: int, wish: TierWish, cuts: list[Cut]) -> int:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 
 from openrouter_gateway.core.catalog import Endpoint, Listing, Price, Tier
+from openrouter_gateway.core.plugins import SMALL_CONTEXT
 from openrouter_gateway.routing.slug import full_names
 from openrouter_gateway.routing.tasks import does_chat
 
@@ -76,6 +77,13 @@ class Steps(Generic[N]):
         """Return those that are known to be lower."""
         return self._masks[bisect_left(self._values, floor)]
 
+    def longest(self, among: int) -> int:
+        """Return those with the highest number, of some of which all have one."""
+        for value in reversed(self._values):
+            if found := among & self.at_most(value) & ~self.below(value):
+                return found
+        return 0
+
 
 class ListingIndex:
     """A listing's endpoints, by everything that filters and orders go by."""
@@ -100,6 +108,7 @@ class ListingIndex:
         self.taking = self._by_names(lambda row: row.endpoint.input_modalities or ())
         self.taking_unknown = self._where(lambda row: row.endpoint.input_modalities is None)
         self.prompts: Steps[int] = self._steps(lambda row: _longest_prompt(row.endpoint))
+        self.small = self._where(lambda row: 0 < (row.endpoint.context_length or 0) <= SMALL_CONTEXT)
         self.completions: Steps[int] = self._steps(lambda row: _longest_completion(row.endpoint))
         self.prices: dict[str, Steps[Decimal]] = {
             kind: self._steps(lambda row, rate=rate: _rate(row.endpoint, rate)) for kind, rate in RATES.items()

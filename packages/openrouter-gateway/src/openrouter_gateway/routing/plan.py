@@ -147,8 +147,8 @@ class _Draft:
         self._catalog = catalog
         self._facts = facts
         self._preferences = params.provider or NO_PREFERENCES
-        self.demand = read_demand(request)
-        self._rules = build_rules(request, self._preferences, self.demand, facts.policy)
+        self.demand = read_demand(request, facts.runs)
+        self._rules = build_rules(request, self._preferences, self.demand, facts.policy, facts.search_engine)
         self.allow_fallbacks = self._preferences.allow_fallbacks is not False
         self.selections: list[_Selection] = []
         self.cuts: list[Cut] = []

@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Listing
-from openrouter_gateway.core.chat import ChatRequest, CostTier, Plugin
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.plugins import CostTier, Plugin
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.index import UNKNOWN_COST, blend
 from openrouter_gateway.routing.patterns import Patterns

@@ -4,7 +4,14 @@ Static variants (`:free`, `:extended`, `:thinking`, `:batch`) are models of thei
 id. Dynamic ones say how to route and are taken off; they stack, in any place: `author/slug:free:nitro`.
 """
 
-from typing import Final
+from collections.abc import Container
+from typing import Any, Final
+
+import msgspec
+
+from openrouter_gateway.core.amend import amend
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.plugins import WEB
 
 DYNAMIC: Final = frozenset({"nitro", "floor", "exacto", "online"})
 STATIC: Final = frozenset({"free", "extended", "thinking", "batch"})
@@ -20,3 +27,30 @@ def split_variants(name: str) -> tuple[str, frozenset[str]]:
 def is_static_variant(model_id: str) -> bool:
     """Return whether a catalogue id is a variant of another."""
     return model_id.rpartition(":")[2] in STATIC
+
+
+def lift_online(request: ChatRequest, known: Container[str]) -> ChatRequest:
+    """Return the request with `:online` as what it stands for: the `web` plugin (OpenRouter API, variants, 2026-08-22).
+
+    An entry for the plugin that is there already says how to search, also if it switches it off. `known` are ids of
+    models, in which the suffix is part of the name.
+    """
+    names = request.requested_models
+    lifted = {name: _without_online(name) for name in names if name not in known}
+    if all(name == short for name, short in lifted.items()):
+        return request
+    changes: dict[str, Any] = {}
+    params = request.params
+    if params.model:
+        changes["model"] = lifted.get(params.model, params.model)
+    if params.models:
+        changes["models"] = [lifted.get(name, name) for name in params.models]
+    if request.plugin(WEB) is None:
+        plugins: list[Any] = list(msgspec.json.decode(request.fields["plugins"])) if params.plugins else []
+        changes["plugins"] = [*plugins, {"id": WEB}]
+    return amend(request, changes)
+
+
+def _without_online(name: str) -> str:
+    base, *suffixes = name.split(":")
+    return ":".join([base, *(suffix for suffix in suffixes if suffix != "online")])
