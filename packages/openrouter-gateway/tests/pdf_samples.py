@@ -9,7 +9,11 @@ import pypdf
 
 def make_pdf(*pages: str | bytes, compress: bool = True) -> bytes:
     """Return a PDF with a line of text on each page; bytes are a page's whole content stream."""
-    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"", b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]
     kids: list[int] = []
     for page in pages:
         stream = page if isinstance(page, bytes) else b"BT /F1 12 Tf 72 720 Td (" + page.encode("latin-1") + b") Tj ET"
@@ -55,7 +59,7 @@ def make_bomb(unpacked: int = 48 * 1024 * 1024) -> bytes:
         [
             b"<</Type/Catalog/Pages 2 0 R>>",
             b"<</Type/Pages/Kids[5 0 R]/Count 1>>",
-            b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+            b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
             b"<</Filter[/FlateDecode/FlateDecode]/Length %d>>stream\n%b\nendstream" % (len(packed), packed),
             b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>>>/Contents 4 0 R>>",
         ]

@@ -12,16 +12,15 @@ from openrouter_gateway.config.latest import newest
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.settings import (
     LOCAL,
-    NO_KEY,
     ModelFacts,
     ModelSettings,
     PricingSettings,
     ProviderSettings,
     SettingError,
     Settings,
-    is_key,
 )
 from openrouter_gateway.config.snapshot import Snapshot, load_snapshot
+from openrouter_gateway.config.values import NO_KEY, is_key
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS, can_serve

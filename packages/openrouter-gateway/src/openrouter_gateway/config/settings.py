@@ -11,13 +11,14 @@ import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from openrouter_gateway.config.location import data_directory
+from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
 from openrouter_gateway.config.toml_lines import find_line
+from openrouter_gateway.config.values import BaseURL, Key, Section
 from openrouter_gateway.core.catalog import AccountPolicy
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
@@ -31,36 +32,6 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _PREFIX = "OPENROUTER_GATEWAY__"
 CONFIG_VARIABLE = "OPENROUTER_GATEWAY_CONFIG"
 """Names the configuration file for processes that the command starts."""
-
-NO_KEY = "has characters that no key has: only visible ASCII, without spaces, can be sent in a header"
-"""Why a key is refused. Never says the key."""
-
-
-def is_key(text: str) -> bool:
-    """Return whether a text can be sent as a key; an empty one is none at all, which is fine."""
-    return all("!" <= character <= "~" for character in text)
-
-
-def _check_key(key: SecretStr) -> SecretStr:
-    if not is_key(key.get_secret_value()):
-        raise ValueError(NO_KEY)
-    return key
-
-
-def _check_base_url(url: str) -> str:
-    """Raise `ValueError` for what requests cannot be sent below. The value is not said: it may hold a password."""
-    if not is_key(url):
-        raise ValueError("a URL has no spaces and no characters outside ASCII")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be http:// or https:// and a host, as in https://api.example.com/v1")
-    if parts.query or parts.fragment:
-        raise ValueError("paths are appended to it, so it cannot have a query or a fragment")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("its port is not a number from 0 to 65535") from None
-    return url
 
 
 def _check_protocol(name: str) -> str:
@@ -79,8 +50,6 @@ class SettingError(ConfigError):
 
 
 Amount: TypeAlias = Annotated[Decimal, Field(ge=0)]
-Key: TypeAlias = Annotated[SecretStr, AfterValidator(_check_key)]
-BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
 ProtocolName: TypeAlias = Annotated[str, AfterValidator(_check_protocol)]
 ModelId: TypeAlias = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 Sampling: TypeAlias = Literal[
@@ -91,11 +60,7 @@ Day: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where and how to listen."""
 
     host: str = "127.0.0.1"
@@ -112,7 +77,7 @@ class ServerSettings(_Section):
     )
 
 
-class AuthSettings(_Section):
+class AuthSettings(Section):
     """Keys that callers must present. Give the keys themselves, or their SHA-256 in hex."""
 
     required: bool = Field(
@@ -122,7 +87,7 @@ class AuthSettings(_Section):
     key_hashes: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
 
 
-class EmbeddedSettings(_Section):
+class EmbeddedSettings(Section):
     """The model that runs inside the gateway."""
 
     enabled: bool = True
@@ -139,7 +104,7 @@ class EmbeddedSettings(_Section):
     threads: int | None = Field(default=None, ge=1)
 
 
-class PricingSettings(_Section):
+class PricingSettings(Section):
     """USD per token, request, image or search. Write them as strings: they are decimals.
 
     A bucket that is not given keeps what is known of the endpoint; prompt, completion and request are 0 where nothing
@@ -162,7 +127,7 @@ class PricingSettings(_Section):
     input_cache_write_1h: Amount | None = None
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """One model at one provider: an endpoint. It adds one, or changes the known one of the same model and tag."""
 
     id: ModelId = Field(description="author/slug, with its variant if it is one, as callers name it.")
@@ -189,7 +154,7 @@ class ModelSettings(_Section):
     )
 
 
-class ProviderSettings(_Section):
+class ProviderSettings(Section):
     """A provider: a row of the built-in table changed, or a new one."""
 
     enabled: bool = True
@@ -211,7 +176,7 @@ class ProviderSettings(_Section):
     models: list[ModelSettings] = Field(default_factory=list[ModelSettings])
 
 
-class ReasoningSettings(_Section):
+class ReasoningSettings(Section):
     """How a model's reasoning is controlled."""
 
     mandatory: bool = False
@@ -221,7 +186,7 @@ class ReasoningSettings(_Section):
     supports_max_tokens: bool | None = None
 
 
-class ModelFacts(_Section):
+class ModelFacts(Section):
     """What is said of a model, at whichever provider."""
 
     enabled: bool = True
@@ -244,7 +209,7 @@ class ModelFacts(_Section):
     expiration_date: Day | None = None
 
 
-class CatalogSettings(_Section):
+class CatalogSettings(Section):
     """Where known models and prices come from."""
 
     file: Path | None = Field(
@@ -253,7 +218,7 @@ class CatalogSettings(_Section):
     )
 
 
-class LedgerSettings(_Section):
+class LedgerSettings(Section):
     """The record of generations."""
 
     url: str | None = Field(
@@ -279,7 +244,7 @@ class LedgerSettings(_Section):
         return self.journal or data_directory() / "journal"
 
 
-class StateSettings(_Section):
+class StateSettings(Section):
     """What limits are counted in while requests run."""
 
     url: str | None = Field(
@@ -287,7 +252,7 @@ class StateSettings(_Section):
     )
 
 
-class UpstreamSettings(_Section):
+class UpstreamSettings(Section):
     """Patience with providers, in seconds."""
 
     connect_timeout_s: float = Field(default=10.0, gt=0)
@@ -300,7 +265,7 @@ class UpstreamSettings(_Section):
     )
 
 
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """What this gateway may use, whatever a request says. Providers are named as in a request's `only`."""
 
     allowed_providers: list[str] | None = Field(default=None, description="None: all.")
@@ -331,6 +296,8 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
     state: StateSettings = StateSettings()
+    media: MediaSettings = MediaSettings()
+    web: WebSettings = WebSettings()
     providers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")], ProviderSettings] = Field(
         default_factory=dict[str, ProviderSettings]
     )

@@ -30,7 +30,7 @@ def amend(request: ChatRequest, changes: Mapping[str, Any]) -> ChatRequest:
             fields[name] = Raw(_encode(value))
     read = _decode_params(_encode({"messages": _PLACEHOLDER} | {n: fields[n] for n in changes if n in fields}))
     typed = {name: getattr(read, name) for name in changes if name in _TYPED}
-    return ChatRequest(params=msgspec.structs.replace(request.params, **typed), fields=fields, betas=request.betas)
+    return msgspec.structs.replace(request, params=msgspec.structs.replace(request.params, **typed), fields=fields)
 
 
 def read_messages(request: ChatRequest) -> list[Raw]:

@@ -76,7 +76,7 @@ def room_for(request: ChatRequest, endpoint: Endpoint, output_modalities: Sequen
     if answer is None:
         answer = min(context // _UNSTATED_ANSWER, endpoint.max_completion_tokens or context)
     tokens = min(max(context - answer, 0), endpoint.max_prompt_tokens or context)
-    return Room(tokens=tokens, messages=_MESSAGE_LIMITS.get(endpoint.provider.protocol))
+    return Room(tokens=tokens, messages=_MESSAGE_LIMITS.get(endpoint.protocol))
 
 
 def estimate_prompt(request: ChatRequest) -> int:

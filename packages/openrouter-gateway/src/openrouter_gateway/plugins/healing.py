@@ -95,11 +95,16 @@ def stage_of(before: str, after: Healing, mode: str) -> dict[str, Any]:
     }
 
 
-def repair_request(request: ChatRequest, bad_text: str, problem: str) -> ChatRequest:
-    """Return a request that shows the model its answer and what is wrong with it, and asks for it anew."""
+def repair_request(
+    request: ChatRequest, bad_text: str, problem: str, wanted: ResponseFormat | None = None
+) -> ChatRequest:
+    """Return a request that shows the model its answer and what is wrong with it, and asks for it anew.
+
+    `wanted` is the format, by default the request's own.
+    """
     ask = (
         f"Your answer cannot be used: {problem}. Answer again with the corrected JSON and nothing else: "
-        f"no explanation, no markdown.{_describe(request)}"
+        f"no explanation, no markdown.{_describe(wanted or request.params.response_format)}"
     )
     messages = [
         *read_messages(request),
@@ -117,12 +122,12 @@ def ask_for_json(request: ChatRequest, supported: frozenset[str] | None) -> Chat
     wanted = request.params.response_format
     if supported is None or wanted is None or "response_format" in supported or "structured_outputs" in supported:
         return request
-    instruction = {"role": "system", "content": f"Answer with JSON and nothing else.{_describe(request)}"}
+    instruction = {"role": "system", "content": f"Answer with JSON and nothing else.{_describe(wanted)}"}
     return amend(request, {"messages": [instruction, *read_messages(request)], "response_format": None})
 
 
-def _describe(request: ChatRequest) -> str:
-    schema = schema_of(request.params.response_format)
+def _describe(wanted: ResponseFormat | None) -> str:
+    schema = schema_of(wanted)
     if schema is None:
         return " It has to be one JSON object."
     return f" It has to satisfy this JSON Schema:\n{json.dumps(schema, ensure_ascii=False)}"

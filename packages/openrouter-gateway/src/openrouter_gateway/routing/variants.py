@@ -35,9 +35,10 @@ def lift_online(request: ChatRequest, known: Container[str]) -> ChatRequest:
     An entry for the plugin that is there already says how to search, also if it switches it off. `known` are ids of
     models, in which the suffix is part of the name.
     """
-    names = request.requested_models
-    lifted = {name: _without_online(name) for name in names if name not in known}
-    if all(name == short for name, short in lifted.items()):
+    lifted = {
+        name: _without_online(name) for name in request.requested_models if ":online" in name and name not in known
+    }
+    if not lifted:
         return request
     changes: dict[str, Any] = {}
     params = request.params

@@ -57,7 +57,7 @@ def kinds_to_inline(endpoint: Endpoint) -> frozenset[Kind]:
     provider = endpoint.provider
     if provider.runs_plugins:
         return _NONE
-    return _ALL if INLINE_MEDIA in provider.quirks else _INLINE.get(provider.protocol, _ALL)
+    return _ALL if INLINE_MEDIA in provider.quirks else _INLINE.get(endpoint.protocol, _ALL)
 
 
 def links_to_inline(request: ChatRequest, endpoint: Endpoint) -> list[Reference]:
@@ -71,7 +71,7 @@ def links_to_inline(request: ChatRequest, endpoint: Endpoint) -> list[Reference]
             reference = reference_of(part)
             if reference is None or reference.kind not in kinds or reference.is_data:
                 continue
-            if endpoint.provider.protocol in _TAKES_YOUTUBE and _is_youtube(reference):
+            if endpoint.protocol in _TAKES_YOUTUBE and _is_youtube(reference):
                 continue
             found.setdefault(reference.url, reference)
     return list(found.values())

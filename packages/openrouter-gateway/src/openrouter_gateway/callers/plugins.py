@@ -1,0 +1,286 @@
+"""Plugins at work on one request: what happens before routing, before an endpoint is called, and to its reply.
+
+    begin:  web search -> results in the prompt                                     before routing
+    call:   PDFs to text, format in words, prompt compressed, media fetched         for each endpoint that is tried
+            -> the endpoint -> JSON healed, or asked for once more, annotations     to its reply
+
+What a plugin decides is in `plugins/`. A provider that is an OpenRouter itself is sent the request as it came.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+
+from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.callers.media import MediaFetcher
+from openrouter_gateway.callers.search import SearchEngine
+from openrouter_gateway.callers.workshop import JobFailed, Workshop
+from openrouter_gateway.callers.workshop_child import Heal
+from openrouter_gateway.core.amend import amend
+from openrouter_gateway.core.catalog import Catalog, Endpoint
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.events import Event
+from openrouter_gateway.core.parts import Reference
+from openrouter_gateway.core.plugins import CONTEXT_COMPRESSION, FILE_PARSER, WEB, searches_with
+from openrouter_gateway.errors import BadRequest, UpstreamError
+from openrouter_gateway.plugins import files, healing, web
+from openrouter_gateway.plugins.compression import compress, room_for
+from openrouter_gateway.plugins.files import ParsedFile, PDFProblem
+from openrouter_gateway.plugins.healing import Healed, NotHealed
+from openrouter_gateway.plugins.replies import Annotator, HeldReply, add_usage
+from openrouter_gateway.routing.variants import lift_online
+from openrouter_gateway.wire.media import Media, links_to_inline, with_media
+
+RUNS: Final = frozenset({FILE_PARSER, CONTEXT_COMPRESSION})
+"""Plugins that do to prompts what endpoints then need not: `Facts.runs`."""
+
+_SHORT: Final = 20_000
+_TEXT_ONLY: Final = ("text",)
+
+
+class Plugins:
+    """What plugins work with. `today` gives the date that models are told."""
+
+    def __init__(
+        self,
+        *,
+        media: MediaFetcher,
+        workshop: Workshop,
+        today: Callable[[], str],
+        search: SearchEngine | None = None,
+        search_results: int = 5,
+    ) -> None:
+        self.media = media
+        self.workshop = workshop
+        self._today = today
+        self._search = search
+        self._search_results = search_results
+
+    def __repr__(self) -> str:
+        return f"<Plugins search={self.search_engine}>"
+
+    @property
+    def search_engine(self) -> str | None:
+        """What the web is searched with: `Facts.search_engine`."""
+        return None if self._search is None else self._search.name
+
+    async def begin(self, request: ChatRequest, catalog: Catalog) -> "PluginRun":
+        """Return the plugins of one request; its `request` is what is to be routed.
+
+        Raises:
+            BadRequest: a plugin is asked for what it cannot do.
+            UpstreamError: the search engine failed.
+        """
+        request = lift_online(request, catalog.listings)
+        search = self._search
+        plugin = request.plugin(WEB)
+        if search is None or plugin is None or not request.wants(WEB) or not searches_with(plugin, search.name):
+            return PluginRun(self, request, catalog)
+        query = web.read_query(request, self._search_results)
+        results = await search.search(query)
+        stage = web.stage_of(search.name, query, results)
+        request = _without_web(web.with_results(request, results, self._today()))
+        return PluginRun(self, request, catalog, sources=results, stage=stage)
+
+    async def close(self) -> None:
+        """End the processes that read files."""
+        await self.workshop.close()
+
+
+class PluginRun:
+    """The plugins of one request. What was fetched and read for one endpoint is there for the next."""
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        request: ChatRequest,
+        catalog: Catalog,
+        *,
+        sources: list[web.SearchResult] | None = None,
+        stage: dict[str, Any] | None = None,
+    ) -> None:
+        self.request = request
+        self._plugins = plugins
+        self._catalog = catalog
+        self._sources = sources or []
+        self._begun = [stage] if stage is not None else []
+        self._stages: list[dict[str, Any]] = []
+        self._has_parts = any(isinstance(message.content, list) for message in request.params.messages)
+        self._heals = healing.is_healed(request)
+        self._media: dict[str, Media] = {}
+        self._texts: dict[str, ParsedFile] = {}
+        self._read: dict[str, ParsedFile] = {}  # those that were not brought back by the caller
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """The pipeline stages for router metadata: what was changed before routing and for the last endpoint."""
+        return [*self._begun, *self._stages]
+
+    @property
+    def file_annotations(self) -> list[dict[str, Any]]:
+        """What was read of files, also for the metadata of an error."""
+        return [file.annotation for file in self._read.values()]
+
+    def call(self, caller: Caller, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """See `Caller.call`; further raises what the request is refused for (`MediaRefused`, `BadRequest`)."""
+        self._stages = []
+        if self._leaves_alone(endpoint):
+            return caller.call(self.request, endpoint)
+        return self._call(caller, endpoint)
+
+    async def prepare(self, endpoint: Endpoint) -> ChatRequest:
+        """Return the request as an endpoint gets it.
+
+        Raises:
+            BadRequest: a file cannot be read.
+            MediaRefused: something cannot be fetched.
+        """
+        request = self.request
+        if endpoint.provider.runs_plugins:
+            return request
+        if self._has_parts:
+            request = await self._parse_files(request, endpoint)
+        if self._heals:
+            request = healing.ask_for_json(request, endpoint.supported_parameters)
+        room = room_for(request, endpoint, self._output_modalities(endpoint))
+        if room is not None and (compressed := compress(request, room)) is not None:
+            request = compressed.request
+            self._stages.append(compressed.stage)
+        if self._has_parts and (links := links_to_inline(request, endpoint)):
+            media = self._media
+            media |= await self._plugins.media.fetch([link for link in links if link.url not in media])
+            request = with_media(request, {link.url: media[link.url] for link in links})
+        return request
+
+    def _leaves_alone(self, endpoint: Endpoint) -> bool:
+        if self._sources or self._heals:
+            return False
+        if endpoint.provider.runs_plugins:
+            return True
+        return not self._has_parts and room_for(self.request, endpoint, self._output_modalities(endpoint)) is None
+
+    def _output_modalities(self, endpoint: Endpoint) -> tuple[str, ...]:
+        listing = self._catalog.listings.get(endpoint.model_id)
+        return _TEXT_ONLY if listing is None else listing.model.output_modalities
+
+    async def _call(self, caller: Caller, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        request = await self.prepare(endpoint)
+        annotator = Annotator(self.file_annotations, self._sources)
+        answer = self._heal if self._heals and not endpoint.provider.runs_plugins else _pass
+        try:
+            async with aclosing(answer(caller, request, endpoint)) as batches:
+                async for events in batches:
+                    yield annotator.take(events)
+        except UpstreamError as error:
+            if self._read:
+                error.metadata["file_annotations"] = self.file_annotations
+            raise
+
+    # Files
+
+    async def _parse_files(self, request: ChatRequest, endpoint: Endpoint) -> ChatRequest:
+        references = files.files_to_parse(request, endpoint)
+        if not references:
+            return request
+        missing = [reference for reference in references if reference.url not in self._texts]
+        media = self._media
+        media |= await self._plugins.media.fetch(
+            [each for each in missing if not each.is_data and each.url not in media]
+        )
+        replayed = files.replayed_files(request)
+        for reference in missing:
+            self._texts[reference.url] = await self._read_file(reference, replayed)
+        wanted = {reference.url: self._texts[reference.url] for reference in references}
+        self._stages.append(
+            {"type": "plugin", "name": FILE_PARSER, "data": {"engine": "pdf-text", "files": len(wanted)}}
+        )
+        return files.with_texts(request, wanted, endpoint)
+
+    async def _read_file(self, reference: Reference, replayed: dict[str, ParsedFile]) -> ParsedFile:
+        name = files.name_of(reference)
+        if reference.is_data:
+            data = files.decode_file(reference)
+        else:
+            fetched = self._media[reference.url]
+            if fetched.mime != "application/pdf":
+                raise BadRequest(f"The file {name} is {fetched.mime}: the model takes no files, and only PDFs are read")
+            data = fetched.data
+        digest = files.hash_of(data)
+        if digest in replayed:
+            return replayed[digest]
+        if digest not in self._read:
+            reading = await self._plugins.workshop.read_pdf(data)
+            if isinstance(reading, PDFProblem):
+                raise BadRequest(f"The file {name} {reading.reason}")
+            self._read[digest] = files.parsed_from(reference, digest, reading.text)
+        return self._read[digest]
+
+    # Healing
+
+    async def _heal(self, caller: Caller, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """Yield a whole reply at once, its texts healed; one that cannot be is asked for once more."""
+        held = await _hold(caller, request, endpoint)
+        if not held.has_ended:
+            yield held.release({})
+            return
+        before = held.texts()
+        after = {index: await self._heal_text(text) for index, text in before.items()}
+        usage = None
+        only = after.get(0) if len(after) == 1 else None
+        if isinstance(only, NotHealed):
+            again, used = await self._ask_again(caller, request, endpoint, only)
+            if used is not None and held.usage is not None:
+                usage = add_usage(held.usage, used)
+            if isinstance(again, Healed):
+                after[0] = Healed(text=again.text, improved=True)
+        wanted = self.request.params.response_format
+        mode = wanted.type if wanted is not None else ""
+        self._stages += [
+            healing.stage_of(before[index], found, mode)
+            for index, found in after.items()
+            if isinstance(found, Healed) and found.improved
+        ]
+        yield held.release({i: found.text for i, found in after.items() if isinstance(found, Healed)}, usage)
+
+    async def _ask_again(
+        self, caller: Caller, request: ChatRequest, endpoint: Endpoint, bad: NotHealed
+    ) -> tuple[Healed | NotHealed | None, Any]:
+        """Return what the model says when it is shown what is wrong, and what that used. It may fail: then nothing."""
+        repair = healing.repair_request(request, bad.text, bad.problem, self.request.params.response_format)
+        try:
+            held = await _hold(caller, repair, endpoint)
+        except UpstreamError:
+            return None, None
+        text = held.texts().get(0)
+        return (None if text is None else await self._heal_text(text)), held.usage
+
+    async def _heal_text(self, text: str) -> Healed | NotHealed:
+        schema = healing.schema_of(self.request.params.response_format)
+        if schema is None and len(text) <= _SHORT:
+            return healing.heal(text)
+        try:
+            return await self._plugins.workshop.heal(Heal(text, schema))
+        except JobFailed:  # a schema that cannot be checked: the answer stays as it is
+            return Healed(text=text, improved=False)
+
+
+async def _pass(caller: Caller, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+    async with aclosing(caller.call(request, endpoint)) as batches:
+        async for events in batches:
+            yield events
+
+
+async def _hold(caller: Caller, request: ChatRequest, endpoint: Endpoint) -> HeldReply:
+    held = HeldReply()
+    async with aclosing(caller.call(request, endpoint)) as batches:
+        async for events in batches:
+            held.add(events)
+    return held
+
+
+def _without_web(request: ChatRequest) -> ChatRequest:
+    """The search has been made: whoever gets the request need not make it again."""
+    entries: list[dict[str, Any]] = msgspec.json.decode(request.fields["plugins"])
+    return amend(request, {"plugins": [entry for entry in entries if entry["id"] != WEB] or None})
