@@ -83,13 +83,13 @@ class Workshop:
                 async with asyncio.timeout(timeout_s):
                     result = await child.work(msgspec.msgpack.encode(job))
             except TimeoutError:
-                child.kill()
+                await child.kill()
                 raise JobFailed(f"takes longer than {timeout_s:g} s") from None
             except (OSError, asyncio.IncompleteReadError):
-                child.kill()
+                await child.kill()
                 raise JobFailed("needs more than there is for it") from None
             except BaseException:
-                child.kill()
+                await child.kill()
                 raise
             finally:
                 self._busy -= 1
@@ -157,10 +157,12 @@ class _Child:
         self.keep_from_retiring()
         self._sink.close()
 
-    def kill(self) -> None:
-        """End it at once."""
+    async def kill(self) -> None:
+        """End it at once; return when it is gone, which is then."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+        self._sink.close()
+        await self._process.wait()
 
     async def end(self) -> None:
         """Let it go and wait until it is gone, or make it go."""
@@ -169,5 +171,4 @@ class _Child:
             async with asyncio.timeout(_GOODBYE_S):
                 await self._process.wait()
         except TimeoutError:
-            self.kill()
-            await self._process.wait()
+            await self.kill()

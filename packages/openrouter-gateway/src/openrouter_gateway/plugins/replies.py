@@ -85,9 +85,8 @@ class HeldReply:
             content = choice["delta"].get("content")
             if isinstance(content, str):
                 found.setdefault(choice["index"], []).append(content)
-            elif content or choice["delta"].get("tool_calls"):
-                others.add(choice["index"])
-            if choice["finish_reason"] not in _COMPLETE:
+            is_text = content is None or isinstance(content, str)
+            if not is_text or choice["delta"].get("tool_calls") or choice["finish_reason"] not in _COMPLETE:
                 others.add(choice["index"])
         joined = {index: "".join(pieces) for index, pieces in found.items() if index not in others}
         return {index: text for index, text in joined.items() if text}

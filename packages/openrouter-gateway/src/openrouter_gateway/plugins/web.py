@@ -20,7 +20,7 @@ _LONGEST_QUERY: Final = 400
 
 _LONGEST_CONTENT: Final = 2_000
 _LONGEST_TITLE: Final = 300
-_OPEN, _CLOSE = "<search_results>", "</search_results>"
+_MARK: Final = "search_results"
 # A URL may hold pairs of parentheses. No two ways to match the same text, so that no text takes long.
 _LINK: Final = re.compile(r"\[[^\[\]\n]{0,300}\]\((https?://[^\s()]*(?:\([^\s()]*\)[^\s()]*)*)\)")
 
@@ -80,7 +80,7 @@ def with_results(request: ChatRequest, results: Sequence[SearchResult], today: s
     plugin = request.plugin(WEB)
     told = plugin.search_prompt if plugin is not None and plugin.search_prompt else _default_prompt(today)
     shown = [_show(number, result) for number, result in enumerate(results, 1)] or ["(nothing was found)"]
-    block = "\n\n".join([told, _OPEN, *shown, _CLOSE])
+    block = "\n\n".join([told, f"<{_MARK}>", *shown, f"</{_MARK}>"])
     raw = read_messages(request)
     last = max(place for place, message in enumerate(request.params.messages) if message.role == "user")
     message = read_message(raw[last])
@@ -125,9 +125,9 @@ def _default_prompt(today: str) -> str:
 
 
 def _show(number: int, result: SearchResult) -> str:
-    content = result.content[:_LONGEST_CONTENT].replace(_CLOSE, "").replace(_OPEN, "")
-    title = " ".join(result.title[:_LONGEST_TITLE].split()).replace(_CLOSE, "")
-    return f"{number}. {title}\n{result.url}\n{content}".rstrip()
+    title = " ".join(result.title[:_LONGEST_TITLE].split())
+    shown = f"{number}. {title}\n{result.url}\n{result.content[:_LONGEST_CONTENT]}".rstrip()
+    return shown.replace(_MARK, _MARK.replace("_", " "))  # a result cannot pretend that it has ended
 
 
 def _text_of(message: Message) -> str:
