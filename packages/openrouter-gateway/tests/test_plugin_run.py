@@ -65,7 +65,8 @@ class World:
         events: list[Event] = []
         for endpoint in endpoints:
             events = []
-            async with aclosing(run.call(self._caller, endpoint)) as batches:
+            prepared = await run.prepare(endpoint)
+            async with aclosing(prepared.call(self._caller)) as batches:
                 async for batch in batches:
                     events += batch
         return events, run.stages

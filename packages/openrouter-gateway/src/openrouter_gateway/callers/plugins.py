@@ -1,8 +1,8 @@
 """Plugins at work on one request: what happens before routing, before an endpoint is called, and to its reply.
 
-    begin:  web search -> results in the prompt                                     before routing
-    call:   PDFs to text, format in words, prompt compressed, media fetched         for each endpoint that is tried
-            -> the endpoint -> JSON healed, or asked for once more, annotations     to its reply
+    begin    web search -> results in the prompt                              before routing
+    prepare  PDFs to text, format in words, prompt compressed, media fetched  for each endpoint that is tried
+    call     -> the endpoint -> JSON healed or asked for again, annotations   to its reply
 
 What a plugin decides is in `plugins/`. A provider that is an OpenRouter itself is sent the request as it came.
 """
@@ -24,11 +24,12 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Event
 from openrouter_gateway.core.parts import Reference
 from openrouter_gateway.core.plugins import CONTEXT_COMPRESSION, FILE_PARSER, WEB, searches_with
+from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import BadRequest, UpstreamError
 from openrouter_gateway.plugins import files, healing, web
 from openrouter_gateway.plugins.compression import compress, room_for
 from openrouter_gateway.plugins.files import ParsedFile, PDFProblem
-from openrouter_gateway.plugins.healing import Healed, NotHealed
+from openrouter_gateway.plugins.healing import Healed, Healing, NotHealed
 from openrouter_gateway.plugins.replies import Annotator, HeldReply, add_usage
 from openrouter_gateway.routing.variants import lift_online
 from openrouter_gateway.wire.media import Media, links_to_inline, with_media
@@ -73,16 +74,16 @@ class Plugins:
             BadRequest: a plugin is asked for what it cannot do.
             UpstreamError: the search engine failed.
         """
-        request = lift_online(request, catalog.listings)
+        request = asked = lift_online(request, catalog.listings)
         search = self._search
         plugin = request.plugin(WEB)
         if search is None or plugin is None or not request.wants(WEB) or not searches_with(plugin, search.name):
-            return PluginRun(self, request, catalog)
+            return PluginRun(self, asked, request, catalog)
         query = web.read_query(request, self._search_results)
         results = await search.search(query)
         stage = web.stage_of(search.name, query, results)
         request = _without_web(web.with_results(request, results, self._today()))
-        return PluginRun(self, request, catalog, sources=results, stage=stage)
+        return PluginRun(self, asked, request, catalog, sources=results, stage=stage)
 
     async def close(self) -> None:
         """End the processes that read files."""
@@ -90,17 +91,22 @@ class Plugins:
 
 
 class PluginRun:
-    """The plugins of one request. What was fetched and read for one endpoint is there for the next."""
+    """The plugins of one request. What was fetched and read for one endpoint is there for the next.
+
+    `asked` is what the caller asked, `request` what is to be routed.
+    """
 
     def __init__(
         self,
         plugins: Plugins,
+        asked: ChatRequest,
         request: ChatRequest,
         catalog: Catalog,
         *,
         sources: list[web.SearchResult] | None = None,
         stage: dict[str, Any] | None = None,
     ) -> None:
+        self.asked = asked
         self.request = request
         self._plugins = plugins
         self._catalog = catalog
@@ -123,23 +129,17 @@ class PluginRun:
         """What was read of files, also for the metadata of an error."""
         return [file.annotation for file in self._read.values()]
 
-    def call(self, caller: Caller, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        """See `Caller.call`; further raises what the request is refused for (`MediaRefused`, `BadRequest`)."""
-        self._stages = []
-        if self._leaves_alone(endpoint):
-            return caller.call(self.request, endpoint)
-        return self._call(caller, endpoint)
-
-    async def prepare(self, endpoint: Endpoint) -> ChatRequest:
+    async def prepare(self, endpoint: Endpoint) -> "Prepared":
         """Return the request as an endpoint gets it.
 
         Raises:
             BadRequest: a file cannot be read.
             MediaRefused: something cannot be fetched.
         """
+        self._stages = []
         request = self.request
         if endpoint.provider.runs_plugins:
-            return request
+            return Prepared(self, request, endpoint, heals=False)
         if self._has_parts:
             request = await self._parse_files(request, endpoint)
         if self._heals:
@@ -152,31 +152,35 @@ class PluginRun:
             media = self._media
             media |= await self._plugins.media.fetch([link for link in links if link.url not in media])
             request = with_media(request, {link.url: media[link.url] for link in links})
-        return request
+        return Prepared(self, request, endpoint, heals=self._heals)
 
-    def _leaves_alone(self, endpoint: Endpoint) -> bool:
-        if self._sources or self._heals:
-            return False
-        if endpoint.provider.runs_plugins:
-            return True
-        return not self._has_parts and room_for(self.request, endpoint, self._output_modalities(endpoint)) is None
+    def annotator(self) -> Annotator | None:
+        """Return what adds annotations to a reply, None if there are none to add."""
+        annotations = self.file_annotations
+        return Annotator(annotations, self._sources) if annotations or self._sources else None
+
+    def note(self, stages: list[dict[str, Any]]) -> None:
+        """Take note of what was changed."""
+        self._stages += stages
+
+    def explain(self, error: UpstreamError) -> None:
+        """Let an error bring what was read, so that it need not be read again."""
+        if self._read:
+            error.metadata["file_annotations"] = self.file_annotations
+
+    async def heal_text(self, text: str) -> Healing:
+        """Return a text as the request wants it; one whose schema cannot be checked as it is."""
+        schema = healing.schema_of(self.request.params.response_format)
+        if schema is None and len(text) <= _SHORT:
+            return healing.heal(text)
+        try:
+            return await self._plugins.workshop.heal(Heal(text, schema))
+        except JobFailed:
+            return Healed(text=text, improved=False)
 
     def _output_modalities(self, endpoint: Endpoint) -> tuple[str, ...]:
         listing = self._catalog.listings.get(endpoint.model_id)
         return _TEXT_ONLY if listing is None else listing.model.output_modalities
-
-    async def _call(self, caller: Caller, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        request = await self.prepare(endpoint)
-        annotator = Annotator(self.file_annotations, self._sources)
-        answer = self._heal if self._heals and not endpoint.provider.runs_plugins else _pass
-        try:
-            async with aclosing(answer(caller, request, endpoint)) as batches:
-                async for events in batches:
-                    yield annotator.take(events)
-        except UpstreamError as error:
-            if self._read:
-                error.metadata["file_annotations"] = self.file_annotations
-            raise
 
     # Files
 
@@ -217,59 +221,66 @@ class PluginRun:
             self._read[digest] = files.parsed_from(reference, digest, reading.text)
         return self._read[digest]
 
-    # Healing
 
-    async def _heal(self, caller: Caller, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+class Prepared:
+    """One attempt: the request as an endpoint gets it."""
+
+    def __init__(self, run: PluginRun, request: ChatRequest, endpoint: Endpoint, *, heals: bool) -> None:
+        self.request = request
+        self._run = run
+        self._endpoint = endpoint
+        self._heals = heals
+
+    def call(self, caller: Caller) -> AsyncGenerator[list[Event]]:
+        """See `Caller.call`."""
+        annotator = self._run.annotator()
+        if annotator is None and not self._heals:
+            return caller.call(self.request, self._endpoint)
+        return self._call(caller, annotator)
+
+    async def _call(self, caller: Caller, annotator: Annotator | None) -> AsyncGenerator[list[Event]]:
+        reply = self._heal(caller) if self._heals else caller.call(self.request, self._endpoint)
+        try:
+            async with aclosing(reply) as batches:
+                async for events in batches:
+                    yield events if annotator is None else annotator.take(events)
+        except UpstreamError as error:
+            self._run.explain(error)
+            raise
+
+    async def _heal(self, caller: Caller) -> AsyncGenerator[list[Event]]:
         """Yield a whole reply at once, its texts healed; one that cannot be is asked for once more."""
-        held = await _hold(caller, request, endpoint)
+        run = self._run
+        held = await _hold(caller, self.request, self._endpoint)
         if not held.has_ended:
             yield held.release({})
             return
         before = held.texts()
-        after = {index: await self._heal_text(text) for index, text in before.items()}
+        after = {index: await run.heal_text(text) for index, text in before.items()}
         usage = None
         only = after.get(0) if len(after) == 1 else None
         if isinstance(only, NotHealed):
-            again, used = await self._ask_again(caller, request, endpoint, only)
+            again, used = await self._ask_again(caller, only)
             if used is not None and held.usage is not None:
                 usage = add_usage(held.usage, used)
             if isinstance(again, Healed):
                 after[0] = Healed(text=again.text, improved=True)
-        wanted = self.request.params.response_format
+        wanted = run.request.params.response_format
         mode = wanted.type if wanted is not None else ""
-        self._stages += [
-            healing.stage_of(before[index], found, mode)
-            for index, found in after.items()
-            if isinstance(found, Healed) and found.improved
-        ]
-        yield held.release({i: found.text for i, found in after.items() if isinstance(found, Healed)}, usage)
+        healed = {index: found for index, found in after.items() if isinstance(found, Healed)}
+        run.note([healing.stage_of(before[i], found, mode) for i, found in healed.items() if found.improved])
+        yield held.release({index: found.text for index, found in healed.items()}, usage)
 
-    async def _ask_again(
-        self, caller: Caller, request: ChatRequest, endpoint: Endpoint, bad: NotHealed
-    ) -> tuple[Healed | NotHealed | None, Any]:
+    async def _ask_again(self, caller: Caller, bad: NotHealed) -> tuple[Healing | None, Usage | None]:
         """Return what the model says when it is shown what is wrong, and what that used. It may fail: then nothing."""
-        repair = healing.repair_request(request, bad.text, bad.problem, self.request.params.response_format)
+        wanted = self._run.request.params.response_format
+        repair = healing.repair_request(self.request, bad.text, bad.problem, wanted)
         try:
-            held = await _hold(caller, repair, endpoint)
+            held = await _hold(caller, repair, self._endpoint)
         except UpstreamError:
             return None, None
         text = held.texts().get(0)
-        return (None if text is None else await self._heal_text(text)), held.usage
-
-    async def _heal_text(self, text: str) -> Healed | NotHealed:
-        schema = healing.schema_of(self.request.params.response_format)
-        if schema is None and len(text) <= _SHORT:
-            return healing.heal(text)
-        try:
-            return await self._plugins.workshop.heal(Heal(text, schema))
-        except JobFailed:  # a schema that cannot be checked: the answer stays as it is
-            return Healed(text=text, improved=False)
-
-
-async def _pass(caller: Caller, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-    async with aclosing(caller.call(request, endpoint)) as batches:
-        async for events in batches:
-            yield events
+        return (None if text is None else await self._run.heal_text(text)), held.usage
 
 
 async def _hold(caller: Caller, request: ChatRequest, endpoint: Endpoint) -> HeldReply:

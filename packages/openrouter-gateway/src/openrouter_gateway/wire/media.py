@@ -1,9 +1,8 @@
 """Media that messages refer to by URL: what of it a provider wants as data, and requests rewritten to hold it."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -11,6 +10,7 @@ from openrouter_gateway.core.amend import Part, change_parts
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.parts import Kind, Reference, refer_to, reference_of
+from openrouter_gateway.wire.protocols.gemini_media import must_be_inlined
 
 INLINE_MEDIA: Final = "inline_media"
 """Quirk: the provider takes all media as data, or is a server that should not fetch what strangers name."""
@@ -19,17 +19,17 @@ INLINE_MEDIA: Final = "inline_media"
 _INLINE: Final[dict[str, frozenset[Kind]]] = {
     # Files: "External file URL: not supported" (developers.openai.com/api/docs/guides/file-inputs, 2026-11).
     "openai": frozenset({"file"}),
-    # Images and PDFs by URL are sources of their own (platform.claude.com/docs, vision and PDF support, 2026-11).
-    "anthropic": frozenset({"video"}),
-    # input_image and input_file have URLs (developers.openai.com/api/docs/guides/file-inputs, 2026-11).
-    "openai_responses": frozenset({"video"}),
+    # Images and PDFs by URL are sources of their own, and nothing else is taken (platform.claude.com/docs, vision and
+    # PDF support, 2026-11).
+    "anthropic": frozenset(),
+    # input_image and input_file have URLs, and nothing else is taken (developers.openai.com, file-inputs, 2026-11).
+    "openai_responses": frozenset(),
 }
 _ALL: Final[frozenset[Kind]] = frozenset({"image", "video", "file"})
 _NONE: Final[frozenset[Kind]] = frozenset()
 
-# Google AI Studio takes the address of a YouTube video as it is (OpenRouter API, multimodal, 2026-08-22).
-_YOUTUBE: Final = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
-_TAKES_YOUTUBE: Final = frozenset({"gemini"})
+# Protocols that have URLs for some of what a kind may be at.
+_BY_URL: Final[dict[str, Callable[[str, str], bool]]] = {"gemini": must_be_inlined}
 
 _NOT_VIDEO: Final = (b"hei", b"hev", b"mif", b"msf", b"avi", b"M4A", b"M4B", b"crx")
 _SNIFFED_BYTES: Final = 1024
@@ -63,6 +63,7 @@ def kinds_to_inline(endpoint: Endpoint) -> frozenset[Kind]:
 def links_to_inline(request: ChatRequest, endpoint: Endpoint) -> list[Reference]:
     """Return what has to be fetched before an endpoint can be asked, each URL once; also what has no such scheme."""
     kinds = kinds_to_inline(endpoint)
+    by_url = _BY_URL.get(endpoint.protocol)
     found: dict[str, Reference] = {}
     if not kinds:
         return []
@@ -71,7 +72,7 @@ def links_to_inline(request: ChatRequest, endpoint: Endpoint) -> list[Reference]
             reference = reference_of(part)
             if reference is None or reference.kind not in kinds or reference.is_data:
                 continue
-            if endpoint.protocol in _TAKES_YOUTUBE and _is_youtube(reference):
+            if by_url is not None and not by_url(reference.url, reference.kind):
                 continue
             found.setdefault(reference.url, reference)
     return list(found.values())
@@ -138,10 +139,3 @@ def _sniff_text(data: bytes, declared: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return declared if declared.startswith("text/") or declared in _TEXT_TYPES else "text/plain"
-
-
-def _is_youtube(reference: Reference) -> bool:
-    try:
-        return urlsplit(reference.url).hostname in _YOUTUBE
-    except ValueError:
-        return False
