@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openrouter_gateway.wire.addresses import why_refused
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+LINKS = (ipaddress.ip_network("fe80::/10"),)
 INTRANET = (
     ipaddress.ip_network("10.0.0.0/8"),
     ipaddress.ip_network("169.254.0.0/16"),
@@ -62,6 +63,8 @@ def test_public(address: str) -> None:
         ("::1", LOOPBACK, True),
         ("10.1.2.3", LOOPBACK, False),
         ("::ffff:127.0.0.1", LOOPBACK, False),
+        ("fe80::1", LINKS, True),
+        ("fe80::1%eth0", LINKS, False),
         ("10.1.2.3", INTRANET, True),
         ("fd00::1", INTRANET, True),
         ("169.254.1.1", INTRANET, True),

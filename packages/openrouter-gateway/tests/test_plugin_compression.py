@@ -135,6 +135,12 @@ class TestCompress:
 
         assert [user("first"), user("last")] == squeezed([user("first"), *calls, user("last")], 40)
 
+    def test_exchanges_that_overlap(self) -> None:
+        """Are one: a result may come after the next call."""
+        overlapping = [calling("a"), calling("b"), result("a", "x" * 400), result("b")]
+
+        assert [user("first"), user("last")] == squeezed([user("first"), *overlapping, user("last")], 60)
+
     def test_the_last_exchange_stays(self) -> None:
         """A tool's result that the model has yet to read is shortened, its call is not touched."""
         last = [calling("a"), result("a", "x" * 4000)]

@@ -1,5 +1,6 @@
 """Answers that were to be JSON: what is put right, what is left, and what is asked for anew."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from gateway_samples import ANY_JSON, make_request
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from web_server import respond, web_server
 
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.plugins.healing import (
@@ -186,6 +188,17 @@ class TestSchema:
         text = '{"name": "Ada", "age": 36}'
 
         assert Healed(text=text, improved=False) == heal(text, schema)
+
+    async def test_references_are_not_followed(self) -> None:
+        """A schema cannot make the gateway fetch anything."""
+        answer = respond(json.dumps({"type": "integer"}).encode(), kind="application/json")
+        async with web_server({"/schema.json": [answer]}) as server:
+            text = '{"name": "Ada"}'
+            schema = {"properties": {"name": {"$ref": server.url("/schema.json")}}}
+
+            assert Healed(text=text, improved=False) == await asyncio.to_thread(heal, text, schema)
+
+        assert [] == server.requests
 
 
 class TestRequests:
