@@ -25,6 +25,7 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
 from openrouter_gateway.errors import BadRequest, MediaRefused, Unavailable
 from openrouter_gateway.plugins.files import hash_of
+from openrouter_gateway.wire.skins import embeddings
 
 PDF = make_pdf("Hello")
 PDF_URL = f"data:application/pdf;base64,{b64encode(PDF).decode()}"
@@ -136,6 +137,19 @@ class TestNothing:
 
         assert ("Hi", []) == (text_of(events), stages)
         assert [{"role": "user", "content": "Hello"}] == here.asked()[0]["messages"]
+
+    async def test_other_tasks(self) -> None:
+        """Plugins are for chats: texts to embed are not made shorter, nor searched for."""
+        texts = ["x" * 40_000, "y"]
+        body = {"model": "a/one:online", "input": texts, "plugins": [{"id": "web"}], "transforms": ["middle-out"]}
+        request = embeddings.parse(json.dumps(body).encode())
+        async with world("searxng") as here:
+            endpoint = here.endpoint(context_length=4096)
+            run = await here.plugins.begin(request, make_catalog(endpoint))
+            prepared = await run.prepare(endpoint)
+
+        assert run.asked is run.request is prepared.request is request
+        assert [] == here.site.requests
 
     async def test_an_openrouter(self) -> None:
         """Gets everything as it is: it has plugins of its own."""

@@ -11,8 +11,10 @@ from route_samples import NOW, catalog_of, listing, priced, removals, route, tag
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.errors import BadRequest, ConstraintFiltered
+from openrouter_gateway.routing.demand import read_demand
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.variants import lift_online
+from openrouter_gateway.wire.skins import embeddings
 
 RUNS = Facts(now=NOW, runs=frozenset({"file-parser", "context-compression"}))
 ON = {"transforms": ["middle-out"]}
@@ -72,6 +74,13 @@ class TestCompression:
             route(sized(**contexts), facts, messages=long(10_000), **fields)
 
         assert (400, "context_length_exceeded") == (caught.value.status, caught.value.error_type)
+
+    def test_texts_to_embed(self) -> None:
+        """Are no chat: nothing of them may go."""
+        request = embeddings.parse(msgspec.json.encode({"model": "a/one", "input": "x" * 80_000}))
+
+        assert False is read_demand(request, RUNS.runs).compression
+        assert None is read_demand(make_request(), RUNS.runs).compression
 
     def test_long_answers(self) -> None:
         """Are not made shorter."""

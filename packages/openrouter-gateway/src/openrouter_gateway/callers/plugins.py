@@ -4,7 +4,8 @@
     prepare  PDFs to text, format in words, prompt compressed, media fetched  for each endpoint that is tried
     call     -> the endpoint -> JSON healed or asked for again, annotations   to its reply
 
-What a plugin decides is in `plugins/`. A provider that is an OpenRouter itself is sent the request as it came.
+What a plugin decides is in `plugins/`. A provider that is an OpenRouter itself is sent the request as it came. Plugins
+are for chats: other tasks pass.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -74,6 +75,8 @@ class Plugins:
             BadRequest: a plugin is asked for what it cannot do.
             UpstreamError: the search engine failed.
         """
+        if request.task is not None:
+            return PluginRun(self, request, request, catalog)
         request = asked = lift_online(request, catalog.listings)
         search = self._search
         plugin = request.plugin(WEB)
@@ -138,7 +141,7 @@ class PluginRun:
         """
         self._stages = []
         request = self.request
-        if endpoint.provider.runs_plugins:
+        if endpoint.provider.runs_plugins or request.task is not None:
             return Prepared(self, request, endpoint, heals=False)
         if self._has_parts:
             request = await self._parse_files(request, endpoint)
