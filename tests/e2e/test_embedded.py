@@ -94,7 +94,7 @@ def test_several_callers_are_all_served(embedded: Gateway) -> None:
 
 def test_too_long_a_prompt_is_the_callers_fault(embedded: Gateway) -> None:
     """Refused with its own error type, not a hang."""
-    response = embedded.post(MODEL, messages=[{"role": "user", "content": "word " * 9000}])
+    response = embedded.post(MODEL, messages=[{"role": "user", "content": "word " * 9000}], transforms=[])
     assert (
         response.status_code,
         response.json()["error"]["metadata"]["error_type"],

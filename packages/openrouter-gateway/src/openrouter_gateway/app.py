@@ -21,6 +21,7 @@ from openrouter_gateway.callers.http import HTTPCaller
 from openrouter_gateway.callers.local import LocalCaller, LocalModel, LocalSettings, find_default_model
 from openrouter_gateway.callers.pool import Pool, Timeouts
 from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
+from openrouter_gateway.config.plugins import build_plugins
 from openrouter_gateway.config.reload import reload_settings
 from openrouter_gateway.config.settings import LOCAL, LOOPBACK_NAMES, Settings, settings_from_environment
 from openrouter_gateway.core.catalog import Catalog
@@ -113,6 +114,7 @@ class Gateway:
         settings = self._settings
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
         http = HTTPCaller(pool, self._keys)
+        plugins = build_plugins(settings, pool, lambda: time.strftime("%Y-%m-%d", time.gmtime()))
         database, state = Database(settings.ledger.database_url), _shared_state(settings)
         accounts = Accounts(database)
         accountant = Accountant(
@@ -141,6 +143,7 @@ class Gateway:
                 places=Places(),
                 conversations=conversations,
                 answers=answers,
+                plugins=plugins,
                 policy=settings.policy.to_core(),
                 ledger=self._ledger,
                 accountant=accountant,
@@ -158,6 +161,7 @@ class Gateway:
             await self._let_generations_end()
             if self._local is not None:
                 await self._local.close()
+            await plugins.close()
             await pool.close()
             await accountant.close()
             await accounts.close()

@@ -20,9 +20,11 @@ import msgspec
 
 from openrouter_gateway.accounting.authorize import Grant, hide_user
 from openrouter_gateway.accounting.budget import estimate
+from openrouter_gateway.accounting.insurance import is_billed
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
+from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
@@ -47,6 +49,7 @@ from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.health import verdict_of
 from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
+from openrouter_gateway.routing.variants import lift_online
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
 from openrouter_gateway.wire.skins.base import Closing, Forgiving, ReplyHead, StreamEncoder
@@ -87,7 +90,7 @@ def explain_plan(services: Services, body: bytes) -> dict[str, Any]:
     Raises:
         GatewayError: the body is no request, or its models cannot be resolved.
     """
-    request = Chat().parse(body)
+    request = lift_online(Chat().parse(body), services.catalog.listings)
     facts = _facts_of(services, services.timer())
     return explain(request, draft_route(request, services.catalog, facts), facts)
 
@@ -99,6 +102,8 @@ def _facts_of(services: Services, now: float) -> Facts:
         health=services.health.views,
         busy=services.places.busy,
         policy=services.policy,
+        runs=RUNS,
+        search_engine=services.plugins.search_engine,
         attempt_limit_s=services.attempt_limit_s,
         request_limit_s=services.request_limit_s,
     )
@@ -131,6 +136,7 @@ class _Generation:
         self._attempt_began = self._began
         self._first_event_at: float | None = None
         self._plan: RoutePlan | None = None
+        self._plugins: PluginRun | None = None
         self._endpoint: Endpoint | None = None
         self._conversation: Conversation | None = None
         self.meter = Meter()
@@ -203,18 +209,20 @@ class _Generation:
 
     async def _try_endpoints(self) -> None:
         services = self._services
-        plan = self._plan = await self._make_plan()
+        plugins = self._plugins = await services.plugins.begin(self._request, services.catalog)
+        plan = self._plan = await self._make_plan(plugins)
         await self._reserve(plan)
         attempts = failover(plan)
         endpoint = next(attempts)
         while True:
+            prepared = await plugins.prepare(endpoint)
             began = self._attempt_began = services.timer()
             self._endpoint = endpoint
             self._first_event_at = None
             self.meter = Meter()
             services.health.begin(endpoint.key, began)
             try:
-                await self._attempt(endpoint)
+                await self._attempt(endpoint, prepared)
             except asyncio.CancelledError:
                 if not self._concluded:
                     services.health.record(endpoint.key, services.timer(), "abandoned")
@@ -231,18 +239,18 @@ class _Generation:
             else:
                 return
 
-    async def _make_plan(self) -> RoutePlan:
-        services, request = self._services, self._request
+    async def _make_plan(self, plugins: PluginRun) -> RoutePlan:
+        services = self._services
         facts = _facts_of(services, self._began)
         conversation = conversation_of(
-            request, services.catalog, account=self._grant.key_hash or "", session_id=self._call.session_id
+            plugins.asked, services.catalog, account=self._grant.key_hash or "", session_id=self._call.session_id
         )
         if conversation is not None:
             self._conversation = conversation
             remembered = await services.conversations.get(conversation.key, self._created)
             if remembered is not None:
                 facts = msgspec.structs.replace(facts, remembered=remembered)
-        return plan_route(request, services.catalog, facts)
+        return plan_route(plugins.request, services.catalog, facts)
 
     async def _reserve(self, plan: RoutePlan) -> None:
         """Take the estimate from the key's limits. Who has none left is not served, which is no generation."""
@@ -255,7 +263,7 @@ class _Generation:
             self._recorded = True
             raise
 
-    async def _attempt(self, endpoint: Endpoint) -> None:
+    async def _attempt(self, endpoint: Endpoint, prepared: Prepared) -> None:
         """Bring one endpoint's answer to the client.
 
         Raises:
@@ -265,32 +273,32 @@ class _Generation:
         if not places.take(endpoint):
             raise AtCapacity(f"{endpoint.tag} has as many requests at a time as it may")
         try:
-            await self._attempt_within_limit(endpoint)
+            await self._attempt_within_limit(endpoint, prepared)
         finally:
             places.give_back(endpoint)
         if not self._concluded:
             raise Garbled("the provider's answer has no end")
 
-    async def _attempt_within_limit(self, endpoint: Endpoint) -> None:
+    async def _attempt_within_limit(self, endpoint: Endpoint, prepared: Prepared) -> None:
         limit_s = self._services.attempt_limit_s
         if limit_s is None:
-            await self._call_endpoint(endpoint, None)
+            await self._call_endpoint(endpoint, prepared, None)
             return
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
-                await self._call_endpoint(endpoint, deadline)
+                await self._call_endpoint(endpoint, prepared, deadline)
         except TimeoutError:
             if not deadline.expired():
                 raise
             raise TimedOut(f"the provider did not begin to answer within {limit_s:g} s") from None
 
-    async def _call_endpoint(self, endpoint: Endpoint, deadline: asyncio.Timeout | None) -> None:
+    async def _call_endpoint(self, endpoint: Endpoint, prepared: Prepared, deadline: asyncio.Timeout | None) -> None:
         reply = self._reply(self._head(endpoint))
         caller = self._services.callers[endpoint.provider.slug]
         if self._kept is not None:
             self._kept[2].clear()
-        async with aclosing(caller.call(self._request, endpoint)) as batches:
+        async with aclosing(prepared.call(caller)) as batches:
             async for events in batches:
                 if self._first_event_at is None:
                     self._first_event_at = self._services.timer()
@@ -311,7 +319,9 @@ class _Generation:
         if self._bill is None:
             usage = self.meter.usage(self._request)
             endpoint = self._endpoint
-            self._bill = (usage, Cost() if endpoint is None else price_usage(usage, endpoint.price))
+            finish_reason = "error" if self._error else self.meter.finish_reason
+            billed = self._request.task is not None or is_billed(usage, finish_reason)
+            self._bill = (usage, price_usage(usage, endpoint.price) if endpoint and billed else Cost())
         return self._bill
 
     def closing(self) -> Closing:
@@ -320,7 +330,8 @@ class _Generation:
         metadata = None
         if self._call.wants_metadata and self._plan is not None and self._endpoint is not None:
             tried = [*self._tried, (self._endpoint, 200)]
-            metadata = router_metadata(self._plan, tried, self._endpoint)
+            stages = self._plugins.stages if self._plugins else ()
+            metadata = router_metadata(self._plan, tried, self._endpoint, pipeline=stages)
         return Closing(usage=usage, cost=cost, metadata=metadata)
 
     async def give(self, data: bytes, *, last: bool) -> None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from openrouter_gateway.accounting.response_cache import CacheWish
 from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.callers.plugins import Plugins
 from openrouter_gateway.core.catalog import AccountPolicy, Catalog
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.routing.places import Places
@@ -50,6 +51,7 @@ class Services(Struct, frozen=True, kw_only=True):
     conversations: ConversationMemory
     policy: AccountPolicy
     answers: Answers
+    plugins: Plugins
     ledger: Ledger
     accountant: Accountant
     clock: Callable[[], float]
