@@ -42,8 +42,8 @@ class Target(Struct, frozen=True, kw_only=True):
         return f"<Target {self.origin}{self.path}>"
 
     @classmethod
-    def from_parts(cls, url: str, headers: Mapping[str, str], key: str = "") -> "Target":
-        """Return the target of a JSON request.
+    def from_parts(cls, url: str, headers: Mapping[str, str], key: str = "", *, method: str = "POST") -> "Target":
+        """Return the target of a request, whose body is JSON unless a header says otherwise.
 
         A user and password in the URL become an `Authorization` header unless there is one. Path and query are sent
         as they are written.
@@ -65,7 +65,7 @@ class Target(Struct, frozen=True, kw_only=True):
             sent["Authorization"] = f"Basic {basic}"
         fields = {name.lower(): (name, value) for name, value in [*sent.items(), *headers.items()]}
         resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"POST {resource} HTTP/1.1", *(_field(*field) for field in fields.values()), "Content-Length: "]
+        lines = [f"{method} {resource} HTTP/1.1", *(_field(*field) for field in fields.values()), "Content-Length: "]
         return cls(
             origin=f"{scheme}://{authority}:{port}",
             path=parts.path,

@@ -1,0 +1,482 @@
+"""Brings traces to one destination, whatever that does: batches, retries, and what waits in memory and on disk.
+
+    add -> batch -> ready ------> workers -> destination
+                      |              |
+                      '-> spill -> disk, once it fails or is too slow; read back when memory is empty
+
+While the destination fails, one worker tries, with growing pauses, and everything else goes to disk, oldest dropped
+first. A payload that alone makes the destination fail does not hold up the others: it goes behind them, and is given
+up when it has failed some more times while others were delivered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from openrouter_gateway.broadcast.backoff import parse_retry_after, wait_s
+from openrouter_gateway.broadcast.destinations import KINDS
+from openrouter_gateway.broadcast.destinations.base import HTTPRequest, Part, Payload, judge, parse_config
+from openrouter_gateway.broadcast.record import Record
+from openrouter_gateway.broadcast.selection import select, tailor
+from openrouter_gateway.broadcast.spans import Trace
+from openrouter_gateway.broadcast.spool import Segment, Spool
+from openrouter_gateway.core.destination import Destination
+from openrouter_gateway.errors import GatewayError
+
+_log = logging.getLogger(__name__)
+
+_MOST_ROOTS: Final = 10_000
+_STRIKES: Final = 10
+_SAYS_WAIT: Final = frozenset({408, 425, 429, 502, 503, 504})
+"""Answers that are about the destination, never about what was sent."""
+
+
+class HTTPReply(Struct, frozen=True, kw_only=True):
+    """What a destination answered."""
+
+    status: int
+    retry_after: str | None = None
+
+
+Send: TypeAlias = Callable[[HTTPRequest], Awaitable[HTTPReply]]
+"""Sends a request and reads its answer.
+
+It raises `GatewayError`, `OSError` or `TimeoutError` when there is none. It follows no redirect.
+"""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Bounds, for each destination of one process. Bytes are those of encoded traces."""
+
+    batch_bytes: int = 512 * 1024
+    memory_bytes: int = 16 * 1024 * 1024
+    disk_bytes: int = 256 * 1024 * 1024
+    timeout_s: float = 15.0
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """What couriers need from outside. `clock` gives unix seconds, `dice` a number from 0 to 1."""
+
+    send: Send
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    dice: Callable[[], float]
+    limits: Limits
+    directory: Path | None
+
+
+class Counts(Struct, kw_only=True):
+    """Traces, since the start. `dropped` had no room, `rejected` were refused, `retries` counts requests."""
+
+    offered: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    unencodable: int = 0
+    retries: int = 0
+
+
+class _Item(Struct, kw_only=True, eq=False):
+    payload: Payload
+    segment: Segment | None = None
+    strikes: int = 0
+    delivered_before: int = 0
+
+
+class Courier:
+    """See the module. `start` before anything else, in the event loop.
+
+    Raises:
+        ValueError: the destination's configuration cannot be used.
+    """
+
+    def __init__(self, destination: Destination, environment: Environment) -> None:
+        self._environment = environment
+        self._limits = environment.limits
+        self._set(destination)
+        self._batch: list[Part] = []
+        self._batch_bytes = 0
+        self._roots: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._ready: deque[_Item] = deque()
+        self._loaded: deque[_Item] = deque()
+        self._spill: deque[_Item] = deque()
+        self._ready_bytes = 0
+        self._spill_bytes = 0  # with what is being written
+        self._in_flight = 0
+        self._failures = 0
+        self._failed_at = 0.0
+        self._resume_at = 0.0
+        self._changed = asyncio.Event()
+        self._spool: Spool | None = None
+        self._disk = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+        self.counts = Counts()
+
+    def __repr__(self) -> str:
+        state = "failing" if self.is_failing else "working"
+        return f"<Courier {self.destination.type} {self.destination.name!r} {state} waiting={self.waiting}>"
+
+    def _set(self, destination: Destination) -> None:
+        self._kind = KINDS[destination.type]
+        self._config = parse_config(self._kind, destination.config)
+        self.wants: Callable[[Record], bool] = select(destination)
+        self.destination = destination
+
+    def reconfigure(self, destination: Destination) -> None:
+        """Go on with what waits, to a destination of the same type that is configured otherwise.
+
+        Raises:
+            ValueError: its configuration cannot be used; nothing has changed.
+        """
+        check_destination(destination)
+        self.flush()  # what is encoded already is so for the old configuration
+        self._set(destination)
+        self._failures = 0
+        self._wake()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempts did not succeed."""
+        return self._failures > 0
+
+    @property
+    def waiting(self) -> int:
+        """Traces that are to be delivered, in memory and on disk."""
+        in_memory = sum(item.payload.traces for queue in (self._ready, self._spill) for item in queue)
+        on_disk = 0 if self._spool is None else self._spool.traces
+        return len(self._batch) + in_memory + on_disk
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of payloads in memory that are not on disk as well."""
+        return self._ready_bytes + self._spill_bytes + self._batch_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes on disk."""
+        return 0 if self._spool is None else self._spool.size
+
+    # In: never waits.
+
+    def add(self, trace: Trace) -> None:
+        """Take a trace. What cannot be encoded is counted and forgotten."""
+        self.counts.offered += 1
+        try:
+            part = self._kind.encode(self._config, self._without_known_groups(tailor(trace, self.destination)))
+        except Exception as error:  # noqa: BLE001 - one odd trace must not stop the others
+            self.counts.unencodable += 1
+            if self.counts.unencodable == 1:
+                _log.error("%s: a trace cannot be encoded: %s", self._name, type(error).__name__)
+            return
+        if self._batch and self._batch_bytes + len(part.body) > self._limits.batch_bytes:
+            self.flush()
+        self._batch.append(part)
+        self._batch_bytes += len(part.body)
+        if len(self._batch) >= self._kind.most:
+            self.flush()
+
+    def _without_known_groups(self, trace: Trace) -> Trace:
+        """Group spans belong to several generations, and are sent with the first of them."""
+        if not trace.groups:
+            return trace
+        fresh = tuple(span for span in trace.groups if (trace.trace_id, span.span_id) not in self._roots)
+        for span in trace.groups:
+            self._roots[trace.trace_id, span.span_id] = None
+            self._roots.move_to_end((trace.trace_id, span.span_id))
+        while len(self._roots) > _MOST_ROOTS:
+            self._roots.popitem(last=False)
+        return trace if len(fresh) == len(trace.groups) else msgspec.structs.replace(trace, groups=fresh)
+
+    def flush(self) -> None:
+        """Let what has been added so far be one payload."""
+        if not self._batch:
+            return
+        payload = self._kind.join(self._config, self._batch)
+        self._batch = []
+        self._batch_bytes = 0
+        self._put(_Item(payload=payload))
+
+    def _put(self, item: _Item) -> None:
+        """With a disk, half of the memory is for what is ready and half for what is on its way to the disk."""
+        size = len(item.payload.body)
+        if self._spool is None:
+            self._make_ready(item)
+            while self._ready_bytes > self._limits.memory_bytes and len(self._ready) > 1:
+                self._drop(self._take_ready())
+        elif self.is_failing or self._ready_bytes + size > self._limits.memory_bytes // 2:
+            self._make_spill(item)
+            while self._spill_bytes > self._limits.memory_bytes // 2 and len(self._spill) > 1:
+                oldest = self._spill.popleft()
+                self._spill_bytes -= len(oldest.payload.body)
+                self._drop(oldest)
+        else:
+            self._make_ready(item)
+        self._wake()
+
+    def _make_ready(self, item: _Item) -> None:
+        self._ready.append(item)
+        self._ready_bytes += len(item.payload.body)
+
+    def _make_spill(self, item: _Item) -> None:
+        self._spill.append(item)
+        self._spill_bytes += len(item.payload.body)
+
+    def _take_ready(self) -> _Item:
+        item = self._ready.popleft()
+        self._ready_bytes -= len(item.payload.body)
+        return item
+
+    def _drop(self, item: _Item) -> None:
+        self.counts.dropped += item.payload.traces
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # Life
+
+    async def start(self) -> None:
+        """Begin to deliver; what an earlier process left comes first."""
+        directory = self._environment.directory
+        if directory is not None and self._limits.disk_bytes > 0:
+            spool = Spool(directory / f"{self.destination.type}-{self.destination.id}", self._limits.disk_bytes)
+            try:
+                await asyncio.to_thread(spool.open)
+            except OSError as error:
+                _log.error("%s: nothing is kept on disk: %s: %s", self._name, directory, error.strerror)
+            else:
+                self._spool = spool
+        self._tasks = [asyncio.create_task(self._work(number)) for number in range(self._kind.connections)]
+        if self._spool is not None:
+            self._tasks.append(asyncio.create_task(self._keep()))
+
+    async def close(self, timeout_s: float) -> None:
+        """Deliver what waits, if it can be done in time; leave the rest on disk."""
+        self.flush()
+        self._closing = True
+        self._wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.is_failing and (self._ready or self._loaded or self._in_flight or self._spill):
+                    await self._changed.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        spool = self._spool
+        rest = [*self._spill, *self._ready]
+        self._ready.clear()
+        self._spill.clear()
+        self._ready_bytes = self._spill_bytes = 0
+        for item in rest:
+            if spool is None or not await asyncio.to_thread(spool.append, item.payload):
+                self._drop(item)
+        if spool is not None:
+            self._spool = None
+            self._note_dropped(spool)
+            await asyncio.to_thread(spool.close)
+
+    async def destroy(self) -> None:
+        """Forget what waits: the destination is gone."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._spool is not None:
+            spool, self._spool = self._spool, None
+            await asyncio.to_thread(spool.destroy)
+
+    # Out
+
+    async def _work(self, number: int) -> None:
+        """Deliver one payload after the other. The first worker is the one that tries while the destination fails."""
+        while True:
+            if self.is_failing:
+                if number:
+                    await self._changed.wait()
+                    continue
+                await self._pause()
+            item = await self._next(prefers_old=number == 0)
+            if item is None:
+                await self._changed.wait()
+                continue
+            self._in_flight += 1
+            try:
+                await self._deliver(item)
+            except asyncio.CancelledError:
+                self._put_back(item)
+                raise
+            except Exception:  # noqa: BLE001 - the last line of defence: a worker that ends would be missed
+                _log.exception("%s: %d traces are lost", self._name, item.payload.traces)
+                self._drop(item)
+            finally:
+                self._in_flight -= 1
+                self._wake()
+
+    async def _pause(self) -> None:
+        """Wait until the destination may be tried again. A new configuration ends it."""
+        changed = self._changed
+        while self.is_failing and (left_s := self._resume_at - self._environment.clock()) > 0:
+            sleeping = asyncio.ensure_future(self._environment.sleep(left_s))
+            changing = asyncio.ensure_future(changed.wait())
+            try:
+                await asyncio.wait((sleeping, changing), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                changing.cancel()
+            changed = self._changed
+
+    async def _next(self, *, prefers_old: bool) -> _Item | None:
+        """Return what to deliver next: both what is fresh and what is on disk make progress."""
+        if prefers_old and not self._loaded:
+            await self._load()
+        if self._ready and not prefers_old:
+            return self._take_ready()
+        while self._loaded:
+            item = self._loaded.popleft()
+            if item.segment is None or not item.segment.gone:  # else it was dropped meanwhile, and counted
+                return item
+        return self._take_ready() if self._ready else None
+
+    async def _load(self) -> None:
+        spool = self._spool
+        if spool is None or not spool.size:
+            return
+        async with self._disk:
+            found = await asyncio.to_thread(spool.load)
+        if found is not None:
+            segment, payloads = found
+            self._loaded.extend(_Item(payload=payload, segment=segment) for payload in payloads)
+
+    async def _deliver(self, item: _Item) -> None:
+        began = self._environment.clock()
+        status: int | None = None
+        asked_s: float | None = None
+        reason = ""
+        try:
+            request = self._kind.request(self._config, item.payload, began)
+            async with asyncio.timeout(self._limits.timeout_s):
+                reply = await self._environment.send(request)
+            status = reply.status
+            reason = f"it answers {status}"
+            asked_s = parse_retry_after(reply.retry_after, self._environment.clock())
+        except (GatewayError, OSError, TimeoutError) as error:
+            reason = error.message if isinstance(error, GatewayError) else type(error).__name__
+        verdict = "retry" if status is None else judge(status)
+        if verdict == "retry" and self._is_poison(item, status):
+            verdict = "rejected"
+        if verdict == "retry":
+            self.counts.retries += 1
+            self._put_back(item)
+            self._fail(began, asked_s, reason)
+            return
+        if verdict == "accepted":
+            self.counts.delivered += item.payload.traces
+        else:
+            self.counts.rejected += item.payload.traces
+            _log.error("%s refuses %d traces for good: %s", self._name, item.payload.traces, reason)
+        await self._forget(item)
+        self._recover()
+
+    def _is_poison(self, item: _Item, status: int | None) -> bool:
+        """Whether a payload has failed again and again while others were delivered."""
+        if status is None or status in _SAYS_WAIT or status < 500:
+            return False
+        if self.counts.delivered > item.delivered_before:
+            item.strikes += 1
+        item.delivered_before = self.counts.delivered
+        return item.strikes > _STRIKES
+
+    def _put_back(self, item: _Item) -> None:
+        """Behind the others, so that the next attempt is another's."""
+        if item.segment is not None:
+            self._loaded.append(item)
+            return
+        self._make_ready(item)
+
+    async def _forget(self, item: _Item) -> None:
+        if item.segment is not None and self._spool is not None:
+            async with self._disk:
+                await asyncio.to_thread(self._spool.delivered, item.segment)
+
+    def _fail(self, began: float, asked_s: float | None, reason: str) -> None:
+        """Note a failure. Those of requests that were under way at an earlier one say nothing new."""
+        if self._failures and began < self._failed_at:
+            return
+        if not self._failures:
+            _log.warning("%s cannot be reached, traces wait: %s", self._name, reason)
+        self._failures += 1
+        now = self._environment.clock()
+        self._failed_at = now
+        self._resume_at = now + wait_s(self._failures, self._environment.dice(), asked_s)
+        if self._spool is not None:
+            while len(self._ready) > 1 or (self._ready and self._loaded):  # one is kept to try with
+                self._make_spill(self._take_ready())
+        self._wake()
+
+    def _recover(self) -> None:
+        if self._failures:
+            self._failures = 0
+            _log.warning("%s can be reached again; %d traces wait", self._name, self.waiting)
+        self._wake()
+
+    async def _keep(self) -> None:
+        """Bring what spills to disk."""
+        spool = self._spool
+        assert spool is not None  # noqa: S101 - see `start`
+        while True:
+            changed = self._changed
+            while self._spill:
+                item = self._spill.popleft()
+                async with self._disk:
+                    kept = await asyncio.to_thread(spool.append, item.payload)
+                self._spill_bytes -= len(item.payload.body)
+                if not kept:
+                    self._drop(item)
+                self._wake()
+            self._note_dropped(spool)
+            await changed.wait()
+
+    def _note_dropped(self, spool: Spool) -> None:
+        self.counts.dropped += spool.dropped
+        spool.dropped = 0
+
+    @property
+    def _name(self) -> str:
+        return f"destination {self.destination.name!r} ({self.destination.type})"
+
+
+def check_destination(destination: Destination) -> None:
+    """Raise `ValueError` for a destination that cannot be used as it is configured; no value is quoted."""
+    kind = KINDS.get(destination.type)
+    if kind is None:
+        raise ValueError(f"type: {destination.type!r} is not known; these are: {', '.join(sorted(KINDS))}")
+    parse_config(kind, destination.config)
+    select(destination)
+
+
+async def try_connection(destination: Destination, environment: Environment) -> str | None:
+    """Return why a destination cannot be reached, None if it can.
+
+    Raises:
+        ValueError: it cannot be used as it is configured.
+    """
+    check_destination(destination)
+    kind = KINDS[destination.type]
+    trial = kind.trial(parse_config(kind, destination.config), environment.clock())
+    try:
+        async with asyncio.timeout(environment.limits.timeout_s):
+            reply = await environment.send(trial)
+    except GatewayError as error:
+        return error.message
+    except TimeoutError:
+        return "it does not answer in time"
+    except OSError:
+        return "it cannot be reached"
+    return None if kind.passes(reply.status) else f"it answers {reply.status}"

@@ -1,0 +1,259 @@
+"""Payloads on disk: what could not be delivered yet, within a limit, for this process or the next one.
+
+    <directory>/<number>/<sequence>.spool
+
+A process writes below a number that it holds by a lock on that directory, and takes over the files of processes that
+are gone: those whose lock it gets when it opens. A file is a "segment" of frames, each a length, a checksum, a number
+of traces and a payload; it is appended to, read back whole, and removed when all of it is delivered. So what was in
+the segment that was being delivered when a process was killed is delivered again. A frame that a crash or a full disk
+cut off is passed over. Beyond the limit the oldest segment goes.
+
+All of it blocks: call it in a thread, one call at a time.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import struct
+import zlib
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from openrouter_gateway.broadcast.destinations.base import Payload
+
+_FRAME: Final = struct.Struct(">III")
+_LARGEST_SEGMENT: Final = 4 * 1024 * 1024
+_SMALLEST_SEGMENT: Final = 16 * 1024
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Payload).decode
+_log = logging.getLogger(__name__)
+
+
+class Segment:
+    """One file. `left` counts the payloads of it that are loaded and not yet delivered."""
+
+    def __init__(self, path: Path, *, size: int = 0, traces: int = 0) -> None:
+        self.path = path
+        self.size = size
+        self.traces = traces
+        self.left = 0
+        self.gone = False
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.path.name} bytes={self.size} traces={self.traces} left={self.left}>"
+
+
+class Spool:
+    """The payloads of one destination that are on disk; `size` and `traces` say how many, `dropped` what went.
+
+    Raises:
+        OSError: the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        self._directory = directory
+        self._limit = limit_bytes
+        self._segment_bytes = max(_SMALLEST_SEGMENT, min(_LARGEST_SEGMENT, limit_bytes // 8))
+        self._locks: dict[Path, int] = {}
+        self._waiting: deque[Segment] = deque()
+        self._loaded: list[Segment] = []
+        self._current: Segment | None = None
+        self._own: Path | None = None
+        self._sequence = 0
+        self.size = 0
+        self.traces = 0
+        self.dropped = 0
+
+    def __repr__(self) -> str:
+        return f"<Spool {self._directory.name} bytes={self.size} traces={self.traces} dropped={self.dropped}>"
+
+    def open(self) -> None:
+        """Begin, with what processes that are gone have left.
+
+        Raises:
+            OSError: the directory cannot be used.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may hold what callers asked
+        for path in sorted(self._directory.iterdir(), key=lambda path: (len(path.name), path.name)):
+            if path.name.isdigit() and path.is_dir():
+                self._claim(path)
+        number = 0
+        while not self._locks:
+            path = self._directory / str(number)
+            path.mkdir(mode=0o700, exist_ok=True)
+            self._claim(path)
+            number += 1
+        self._own = next(iter(self._locks))
+        self._shrink()
+
+    def _claim(self, path: Path) -> None:
+        """Take a number that no living process has. Another may be removing it just now."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(fd).st_ino == path.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            os.close(fd)
+            return
+        self._locks[path] = fd
+        for file in sorted(path.glob("*.spool")):
+            segment = _measure(file)
+            self._sequence = max(self._sequence, int(file.stem) + 1) if file.stem.isdigit() else self._sequence
+            self._waiting.append(segment)
+            self.size += segment.size
+            self.traces += segment.traces
+
+    def append(self, payload: Payload) -> bool:
+        """Keep a payload. False: it cannot be kept, and is lost.
+
+        What older ones had to make room is counted in `dropped`.
+        """
+        content = _encode(payload)
+        frame = _FRAME.pack(len(content), zlib.crc32(content), payload.traces) + content
+        if len(frame) > self._limit:
+            return False
+        segment = self._current
+        try:
+            if segment is None or segment.gone or segment.size + len(frame) > self._segment_bytes:
+                segment = self._begin()
+            with segment.path.open("ab", buffering=0) as file:
+                written = file.write(frame)
+                if written != len(frame):
+                    file.truncate(segment.size)
+                    return False
+        except OSError as error:
+            _log.error("cannot keep traces in %s: %s", self._directory, error.strerror)
+            return False
+        segment.size += len(frame)
+        segment.traces += payload.traces
+        self.size += len(frame)
+        self.traces += payload.traces
+        self._shrink()
+        return True
+
+    def _begin(self) -> Segment:
+        assert self._own is not None  # noqa: S101 - see `open`
+        path = self._own / f"{self._sequence:012d}.spool"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        self._sequence += 1
+        self._current = segment = Segment(path)
+        self._waiting.append(segment)
+        return segment
+
+    def _shrink(self) -> None:
+        """Keep within the limit: what is loaded goes last."""
+        while self.size > self._limit:
+            if self._waiting:
+                segment = self._waiting.popleft()
+            elif self._loaded:
+                segment = self._loaded.pop(0)
+            else:
+                return
+            self.dropped += segment.traces
+            self._remove(segment)
+
+    def load(self) -> tuple[Segment, list[Payload]] | None:
+        """Return the oldest segment that is not loaded, with its payloads; None if there is none.
+
+        Each of the payloads is to be told to `delivered`.
+        """
+        while self._waiting:
+            segment = self._waiting.popleft()
+            if segment is self._current:
+                self._current = None
+            payloads = _read(segment)
+            if payloads:
+                segment.left = len(payloads)
+                self._loaded.append(segment)
+                return segment, payloads
+            self._remove(segment)
+        return None
+
+    def delivered(self, segment: Segment) -> None:
+        """Take note that one payload of a segment need not be kept."""
+        segment.left -= 1
+        if segment.left == 0 and not segment.gone:
+            self._loaded.remove(segment)
+            self._remove(segment)
+
+    def _remove(self, segment: Segment) -> None:
+        segment.gone = True
+        self.size -= segment.size
+        self.traces -= segment.traces
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("cannot remove %s: %s: it will be delivered again", segment.path, error.strerror)
+
+    def close(self) -> None:
+        """Leave what there is to the next process."""
+        for path, fd in self._locks.items():
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
+            os.close(fd)
+        self._locks.clear()
+        with contextlib.suppress(OSError):
+            self._directory.rmdir()
+
+    def destroy(self) -> None:
+        """Remove everything: the destination is gone."""
+        for segment in [*self._waiting, *self._loaded]:
+            self._remove(segment)
+        self._waiting.clear()
+        self._loaded.clear()
+        self.close()
+
+
+def _measure(path: Path) -> Segment:
+    """Return a segment of which the heads of its frames were read."""
+    traces = 0
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            while len(head := file.read(_FRAME.size)) == _FRAME.size:
+                length, _, count = _FRAME.unpack(head)
+                if file.tell() + length > size:
+                    break
+                traces += count
+                file.seek(length, os.SEEK_CUR)
+    except OSError as error:
+        _log.error("cannot read %s: %s", path, error.strerror)
+        return Segment(path)
+    return Segment(path, size=size, traces=traces)
+
+
+def _read(segment: Segment) -> list[Payload]:
+    """Return the payloads of a segment up to the first that is not whole."""
+    payloads: list[Payload] = []
+    try:
+        content = segment.path.read_bytes()
+    except OSError as error:
+        _log.error("cannot read %s: %s", segment.path, error.strerror)
+        return payloads
+    position = 0
+    while position < len(content):
+        start = position + _FRAME.size
+        if start > len(content):
+            break
+        length, checksum, _ = _FRAME.unpack_from(content, position)
+        body = content[start : start + length]
+        if len(body) != length or zlib.crc32(body) != checksum:
+            break
+        try:
+            payloads.append(_decode(body))
+        except msgspec.DecodeError:
+            break
+        position = start + length
+    if position < len(content):
+        _log.warning("%s: %d bytes at its end are not whole, and passed over", segment.path, len(content) - position)
+    return payloads

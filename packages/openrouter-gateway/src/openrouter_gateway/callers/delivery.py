@@ -1,0 +1,34 @@
+"""Single requests to addresses of the operator's choice, through a pool of connections: for what is sent aside."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from openrouter_gateway.callers.pool import Pool
+from openrouter_gateway.callers.target import Target
+
+_MOST_BYTES: Final = 64 * 1024
+
+
+class Delivery:
+    """Sends a request, and reads the whole of a short answer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
+        """Return the answer's status and its `Retry-After` header. No redirect is followed.
+
+        Raises:
+            ConfigError: the URL or a header cannot be sent.
+            UpstreamError: there is no answer.
+        """
+        reply = await self._pool.post(Target.from_parts(url, headers, method=method), body)
+        try:
+            read = 0
+            while data := await reply.read_some():  # so that the connection can be used again
+                read += len(data)
+                if read > _MOST_BYTES:
+                    break
+            return reply.status, reply.headers.get("Retry-After")
+        finally:
+            reply.close()
