@@ -59,13 +59,14 @@ def _plain_value(value: dict[str, Any]) -> Any:
 
 @dataclass
 class Receiver:
-    """`behave` decides each answer; `silent` keeps connections open and never answers."""
+    """`behave` decides each answer; a `silent` one never answers; it takes requests while `taking` is set."""
 
     behave: Behaviour = lambda _: 200
     silent: bool = False
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     accepted: list[Arrival] = field(default_factory=list[Arrival])
     port: int = 0
+    taking: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     @property
@@ -74,6 +75,7 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        await self.taking.wait()
         try:
             while await self._serve_one(reader, writer):
                 pass
@@ -110,6 +112,7 @@ class Receiver:
 async def receiving(behave: Behaviour = lambda _: 200) -> AsyncGenerator[Receiver]:
     """Run a receiver."""
     receiver = Receiver(behave)
+    receiver.taking.set()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,6 +1,7 @@
 """What is kept on disk: order, limit, restarts, and files that a crash has cut."""
 
 import multiprocessing
+import os
 import stat
 from pathlib import Path
 
@@ -16,7 +17,7 @@ MIB = 1024 * 1024
 
 
 def payload(number: int, size: int = 100, traces: int = 1) -> Payload:
-    return Payload(body=b"%d:" % number + bytes(size), traces=traces, name="n")
+    return Payload(body=b"%d:" % number + os.urandom(size), traces=traces, name="n")
 
 
 def number_of(payload: Payload) -> int:
@@ -84,6 +85,18 @@ class TestSpool:
         kept = drain(spool)
         assert list(range(400 - len(kept), 400)) == kept
         assert 3 * (400 - len(kept)) == spool.dropped > 0
+
+    def test_memory_can_take_what_is_loaded(self, tmp_path: Path) -> None:
+        """However small it has become on disk."""
+        spool = opened(tmp_path / "d", 64 * MIB)
+        for _ in range(20):
+            spool.append(Payload(body=bytes(MIB), traces=1))
+        assert spool.size < MIB
+        loads: list[int] = []
+        while (found := spool.load()) is not None:
+            loads.append(sum(len(each.body) for each in found[1]))
+        assert 20 * MIB == sum(loads)
+        assert max(loads) <= 4 * MIB
 
     def test_what_is_too_large_is_not_kept(self, tmp_path: Path) -> None:
         """It does not throw out all others."""

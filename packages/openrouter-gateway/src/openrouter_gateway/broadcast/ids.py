@@ -73,5 +73,5 @@ def derive_span_id(*names: str) -> str:
 
 def _digest(length: int, *names: str) -> str:
     """Hash names with their lengths, so that no two lists of names run into the same text."""
-    text = "".join(f"{len(name)}:{name}" for name in names)
+    text = "".join([f"{len(name)}:{name}" for name in names])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[: 2 * length]

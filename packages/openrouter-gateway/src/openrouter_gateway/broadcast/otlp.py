@@ -71,7 +71,10 @@ def _event(event: SpanEvent) -> dict[str, Any]:
 
 
 def _attributes(attributes: Attributes) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _any_value(value)} for key, value in attributes.items()]
+    return [
+        {"key": key, "value": {"stringValue": value} if type(value) is str else _any_value(value)}
+        for key, value in attributes.items()
+    ]
 
 
 def _any_value(value: Value) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class DestinationStatus(Struct, frozen=True, kw_only=True):
 class Broadcaster:
     """One per process; all of it in the event loop that `start` ran in.
 
+    `is_wanted` says whether anyone takes records at all, `wants_content` whether any destination takes content or
+    looks into it: if not, callers need not keep it. `dropped` counts the records for which there was no room.
+
     Args:
         send: sends one HTTP request.
         directory: where what cannot be delivered is kept; without one it is kept in memory alone.
@@ -93,7 +96,8 @@ class Broadcaster:
         self._queue: deque[Record] = deque()
         self._bytes = 0
         self._couriers: dict[str, Courier] = {}
-        self._wanted = observe is not None
+        self.is_wanted = observe is not None
+        self.wants_content = False
         self._filled = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -107,17 +111,12 @@ class Broadcaster:
         """Records that are not traces yet."""
         return len(self._queue)
 
-    @property
-    def wants_content(self) -> bool:
-        """Whether any destination takes content or looks into it: if not, callers need not keep it."""
-        return any(_wants_content(courier.destination) for courier in self._couriers.values())
-
     def offer(self, record: Record) -> bool:
         """Queue a record. Never waits, never raises. Returns whether it was taken.
 
         It is not if nobody wants it, or if there is no room, which is counted in `dropped`.
         """
-        if not self._wanted:
+        if not self.is_wanted:
             return False
         queue = self._queue
         if len(queue) >= self._most_records or self._bytes + record.size_bytes > self._most_bytes:
@@ -160,7 +159,8 @@ class Broadcaster:
                     await courier.start()
                 couriers[destination.id] = courier
             self._couriers = couriers
-            self._wanted = self._observe is not None or any(each.enabled for each in destinations)
+            self.is_wanted = self._observe is not None or any(each.enabled for each in destinations)
+            self.wants_content = any(map(_wants_content, destinations))
             for courier in left.values():
                 await courier.destroy()
 
@@ -190,7 +190,7 @@ class Broadcaster:
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Deliver what can be delivered in time, and leave the rest on disk."""
-        self._wanted = False
+        self.is_wanted = False
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)

@@ -4,9 +4,9 @@
 
 A process writes below a number that it holds by a lock on that directory, and takes over the files of processes that
 are gone: those whose lock it gets when it opens. A file is a "segment" of frames, each a length, a checksum, a number
-of traces and a payload; it is appended to, read back whole, and removed when all of it is delivered. So what was in
-the segment that was being delivered when a process was killed is delivered again. A frame that a crash or a full disk
-cut off is passed over. Beyond the limit the oldest segment goes.
+of traces and a compressed payload; it is appended to, read back whole (so it may not hold more than memory can take),
+and removed when all of it is delivered. What was in the segment that was being delivered when a process was killed is
+delivered again. A frame that a crash or a full disk cut off is passed over. Beyond the limit the oldest segment goes.
 
 All of it blocks: call it in a thread, one call at a time.
 """
@@ -27,6 +27,7 @@ from openrouter_gateway.broadcast.destinations.base import Payload
 
 _FRAME: Final = struct.Struct(">III")
 _LARGEST_SEGMENT: Final = 4 * 1024 * 1024
+_MOST_UNPACKED: Final = 4 * 1024 * 1024
 _SMALLEST_SEGMENT: Final = 16 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Payload).decode
@@ -34,12 +35,13 @@ _log = logging.getLogger(__name__)
 
 
 class Segment:
-    """One file. `left` counts the payloads of it that are loaded and not yet delivered."""
+    """One file. `left` counts the payloads of it that are loaded and not yet delivered; `unpacked` is for appending."""
 
     def __init__(self, path: Path, *, size: int = 0, traces: int = 0) -> None:
         self.path = path
         self.size = size
         self.traces = traces
+        self.unpacked = 0
         self.left = 0
         self.gone = False
 
@@ -117,13 +119,14 @@ class Spool:
 
         What older ones had to make room is counted in `dropped`.
         """
-        content = _encode(payload)
+        unpacked = _encode(payload)
+        content = zlib.compress(unpacked, 1)  # traces repeat themselves: a tenth is left
         frame = _FRAME.pack(len(content), zlib.crc32(content), payload.traces) + content
         if len(frame) > self._limit:
             return False
         segment = self._current
         try:
-            if segment is None or segment.gone or segment.size + len(frame) > self._segment_bytes:
+            if segment is None or self._is_full(segment, len(frame), len(unpacked)):
                 segment = self._begin()
             with segment.path.open("ab", buffering=0) as file:
                 written = file.write(frame)
@@ -133,12 +136,18 @@ class Spool:
         except OSError as error:
             _log.error("cannot keep traces in %s: %s", self._directory, error.strerror)
             return False
+        segment.unpacked += len(unpacked)
         segment.size += len(frame)
         segment.traces += payload.traces
         self.size += len(frame)
         self.traces += payload.traces
         self._shrink()
         return True
+
+    def _is_full(self, segment: Segment, size: int, unpacked: int) -> bool:
+        if segment.gone or segment.size + size > self._segment_bytes:
+            return True
+        return segment.unpacked > 0 and segment.unpacked + unpacked > _MOST_UNPACKED
 
     def _begin(self) -> Segment:
         assert self._own is not None  # noqa: S101 - see `open`
@@ -250,8 +259,8 @@ def _read(segment: Segment) -> list[Payload]:
         if len(body) != length or zlib.crc32(body) != checksum:
             break
         try:
-            payloads.append(_decode(body))
-        except msgspec.DecodeError:
+            payloads.append(_decode(zlib.decompress(body)))
+        except (msgspec.DecodeError, zlib.error):
             break
         position = start + length
     if position < len(content):
