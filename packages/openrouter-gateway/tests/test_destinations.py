@@ -13,7 +13,7 @@ from broadcast_receiver import Arrival, plain, receiving, sending
 from broadcast_samples import ANSWER, COST, QUESTION, make_destination, make_record
 from ledger_samples import CREATED_S
 
-from openrouter_gateway.broadcast.courier import Environment, Limits, try_connection
+from openrouter_gateway.broadcast.courier import Environment, try_connection
 from openrouter_gateway.broadcast.destinations import KINDS
 from openrouter_gateway.broadcast.destinations.base import (
     HTTPRequest,
@@ -27,6 +27,7 @@ from openrouter_gateway.broadcast.destinations.base import (
 )
 from openrouter_gateway.broadcast.destinations.clickhouse import CREATE_TABLE
 from openrouter_gateway.broadcast.destinations.sigv4 import encode_path, sign
+from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.spans import build_trace
 from openrouter_gateway.core.destination import Destination
 

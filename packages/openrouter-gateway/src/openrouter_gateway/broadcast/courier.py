@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -23,6 +23,7 @@ from msgspec import Struct
 from openrouter_gateway.broadcast.backoff import parse_retry_after, wait_s
 from openrouter_gateway.broadcast.destinations import KINDS
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest, Part, Payload, judge, parse_config
+from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
@@ -50,15 +51,6 @@ Send: TypeAlias = Callable[[HTTPRequest], Awaitable[HTTPReply]]
 
 It raises `GatewayError`, `OSError` or `TimeoutError` when there is none. It follows no redirect.
 """
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """Bounds, for each destination of one process. Bytes are those of encoded traces."""
-
-    batch_bytes: int = 512 * 1024
-    memory_bytes: int = 16 * 1024 * 1024
-    disk_bytes: int = 256 * 1024 * 1024
-    timeout_s: float = 15.0
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -459,6 +451,19 @@ def check_destination(destination: Destination) -> None:
         raise ValueError(f"type: {destination.type!r} is not known; these are: {', '.join(sorted(KINDS))}")
     parse_config(kind, destination.config)
     select(destination)
+
+
+def keep_usable(destinations: Iterable[Destination]) -> list[Destination]:
+    """Return those that can be used; another version of the gateway may have kept some that cannot."""
+    kept: list[Destination] = []
+    for destination in destinations:
+        try:
+            check_destination(destination)
+        except ValueError as error:
+            _log.error("destination %r (%s) is passed over: %s", destination.name, destination.type, error)
+        else:
+            kept.append(destination)
+    return kept
 
 
 async def try_connection(destination: Destination, environment: Environment) -> str | None:

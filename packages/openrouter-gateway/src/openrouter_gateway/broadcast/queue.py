@@ -23,11 +23,11 @@ from openrouter_gateway.broadcast.courier import (
     Counts,
     Courier,
     Environment,
-    Limits,
     Send,
     check_destination,
     try_connection,
 )
+from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.spans import Trace, build_trace
 from openrouter_gateway.core.destination import Destination

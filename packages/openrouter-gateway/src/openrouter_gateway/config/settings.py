@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from openrouter_gateway.config.broadcast import BroadcastSettings, DestinationSettings
 from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
 from openrouter_gateway.config.toml_lines import find_line
@@ -304,6 +305,9 @@ class Settings(BaseSettings):
     models: dict[ModelId, ModelFacts] = Field(default_factory=dict[str, ModelFacts])
     aliases: dict[ModelId, ModelId] = Field(default_factory=dict[str, str])
     catalog: CatalogSettings = CatalogSettings()
+    broadcast: BroadcastSettings = BroadcastSettings()
+    destinations: list[DestinationSettings] = Field(default_factory=list[DestinationSettings])
+    log_format: Literal["text", "json"] = "text"
     stand_in: bool = Field(default=False, description="Answer every model of the catalogue with the embedded one.")
 
     @classmethod

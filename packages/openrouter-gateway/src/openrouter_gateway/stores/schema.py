@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest migration. A database that has it is used without loading Alembic."""
 VERSION_TABLE: Final = "openrouter_gateway_schema"
 METADATA: Final = MetaData()
@@ -136,4 +136,15 @@ ACCOUNT_VERSION: Final = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     _integer("version", required=True),
 )
-"""One row, raised with each change of keys or credits: so processes see that there was one."""
+"""One row, raised with each change of keys, credits or destinations: so processes see that there was one."""
+
+DESTINATIONS: Final = Table(
+    "destinations",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _text("type", required=True),
+    _text("settings", required=True),
+    _integer("created_us", required=True),
+    _integer("updated_us", required=True),
+)
+"""One row per destination that was made by the API; `settings` has its credentials."""

@@ -1,0 +1,183 @@
+"""Destinations of the broadcast that were made by the API: kept in the database, known to every process.
+
+Their credentials are in the database as they are: whoever can read it can use them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openrouter_gateway.core.destination import Destination
+from openrouter_gateway.errors import GatewayError
+from openrouter_gateway.stores.database import Database
+from openrouter_gateway.stores.schema import ACCOUNT_VERSION, DESTINATIONS
+
+MOST_PER_TYPE: Final = 5
+"""OpenRouter API, observability (2026-11-27)."""
+POLL_INTERVAL_S: Final = 2.0
+_MICRO: Final = 1_000_000
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Destination).decode
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+OnChange = Callable[[Sequence[Destination]], Awaitable[None]]
+
+
+class TooMany(Exception):
+    """There are as many destinations of a type as there may be."""
+
+
+class Destinations:
+    """The destinations of one process's memory. `open` before anything else.
+
+    `on_change` is told all of them when they have changed, here or in another process.
+    """
+
+    def __init__(self, database: Database, on_change: OnChange, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._on_change = on_change
+        self._clock = clock
+        self._version = -1
+        self._known: dict[str, Destination] = {}
+        self._turn = asyncio.Lock()
+        self._poll: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Destinations {len(self._known)} version={self._version}>"
+
+    @property
+    def all(self) -> list[Destination]:
+        """Every destination, oldest first."""
+        return list(self._known.values())
+
+    def get(self, destination_id: str) -> Destination | None:
+        """Return one of them."""
+        return self._known.get(destination_id)
+
+    async def open(self, *, poll: bool = True) -> None:
+        """Read them, and look for changes from now on.
+
+        Raises:
+            DatabaseUnavailable: they cannot be read.
+        """
+        await self.refresh()
+        if poll:
+            self._poll = asyncio.create_task(self._poll_forever(), name="destinations-poll")
+
+    async def close(self) -> None:
+        """Look for changes no longer."""
+        if self._poll is not None:
+            self._poll.cancel()
+            await asyncio.gather(self._poll, return_exceptions=True)
+            self._poll = None
+
+    async def _poll_forever(self) -> None:
+        complained = False
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            try:
+                await self.refresh()
+                complained = False
+            except (GatewayError, ValueError) as error:
+                if not complained:
+                    _log.error("cannot look for changed destinations, the known ones go on: %s", error)
+                complained = True
+
+    async def refresh(self) -> None:
+        """Read them if something has changed, and tell.
+
+        Raises:
+            DatabaseUnavailable: they cannot be read now.
+        """
+        async with self._turn:
+            async with self._database.transaction() as connection:
+                version = (await connection.execute(select(ACCOUNT_VERSION.c.version))).scalar_one()
+                if version == self._version:
+                    return
+                order = (DESTINATIONS.c.created_us, DESTINATIONS.c.id)
+                rows = (await connection.execute(select(DESTINATIONS).order_by(*order))).all()
+            known = {row.id: _from_row(row) for row in rows}
+            if known != self._known or self._version < 0:
+                await self._on_change(list(known.values()))
+            self._known = known
+            self._version = version
+
+    async def create(self, destination: Destination) -> Destination:
+        """Keep a new one; its times are filled in.
+
+        Raises:
+            TooMany: of its type.
+            DatabaseUnavailable: it is not kept.
+        """
+        now = self._clock()
+        made = msgspec.structs.replace(destination, created_at=now, updated_at=now)
+
+        async def insert(connection: AsyncConnection) -> None:
+            of_type = select(func.count()).select_from(DESTINATIONS).where(DESTINATIONS.c.type == made.type)
+            if (await connection.execute(of_type)).scalar_one() >= MOST_PER_TYPE:
+                raise TooMany
+            await connection.execute(DESTINATIONS.insert().values(_to_row(made)))
+
+        await self._change(insert)
+        return made
+
+    async def change(self, destination: Destination) -> Destination | None:
+        """Keep one as it is now; None if there is no such one any more.
+
+        Raises:
+            DatabaseUnavailable: nothing has changed.
+        """
+        made = msgspec.structs.replace(destination, updated_at=self._clock())
+
+        async def write(connection: AsyncConnection) -> bool:
+            statement = update(DESTINATIONS).where(DESTINATIONS.c.id == made.id).values(_to_row(made))
+            return (await connection.execute(statement)).rowcount > 0
+
+        return made if await self._change(write) else None
+
+    async def delete(self, destination_id: str) -> bool:
+        """Forget one, with its credentials. Returns whether there was one.
+
+        Raises:
+            DatabaseUnavailable: nothing has changed.
+        """
+
+        async def remove(connection: AsyncConnection) -> bool:
+            return (
+                await connection.execute(delete(DESTINATIONS).where(DESTINATIONS.c.id == destination_id))
+            ).rowcount > 0
+
+        return await self._change(remove)
+
+    async def _change(self, write: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        """Write under the lock of the version's row, so that changes have an order; then read what is true now."""
+        async with self._database.transaction(immediate=True) as connection:
+            version = ACCOUNT_VERSION.c.version
+            await connection.execute(update(ACCOUNT_VERSION).values(version=version + 1))
+            result = await write(connection)
+        try:
+            await self.refresh()
+        except GatewayError as error:
+            _log.warning("cannot read destinations back: %s", error.message)
+        return result
+
+
+def _to_row(destination: Destination) -> dict[str, str | int]:
+    return {
+        "id": destination.id,
+        "type": destination.type,
+        "settings": _encode(destination).decode(),
+        "created_us": round(destination.created_at * _MICRO),
+        "updated_us": round((destination.updated_at or destination.created_at) * _MICRO),
+    }
+
+
+def _from_row(row: Row[tuple[str, ...]]) -> Destination:
+    return _decode(row.settings)
