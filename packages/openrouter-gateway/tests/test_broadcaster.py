@@ -221,8 +221,11 @@ class TestQueue:
 
     async def test_bytes_of_content(self) -> None:
         async with running(webhook("one", "http://127.0.0.1:9"), most_bytes=250) as setup:
-            setup.offer(5)
-            assert (2, 3) == (setup.broadcaster.queued, setup.broadcaster.dropped)
+            for dropped in (3, 6):
+                setup.offer(5)
+                assert (2, dropped) == (setup.broadcaster.queued, setup.broadcaster.dropped)
+                await setup.time.advance(1)
+                assert 0 == setup.broadcaster.queued
 
     async def test_nobody_wants_any(self) -> None:
         """Then nothing is kept, and nothing is counted as lost."""
@@ -299,6 +302,19 @@ class TestTrouble:
             receiver.behave = lambda _: 200
             await setup.time.advance(2)
             assert ["gen-1"] == ids(receiver.accepted)
+
+    async def test_requests_that_fail_together_are_one_failure(self) -> None:
+        """Else the pause would be that of as many failures in a row."""
+        limits = Limits(batch_bytes=1000)
+        async with receiving() as receiver, running(webhook("one", receiver.url), limits=limits) as setup:
+            receiver.behave = lambda _: 503
+            setup.offer(10)
+            await setup.time.advance(0.6)
+            assert 4 == len(receiver.arrivals)
+            receiver.behave = lambda _: 200
+            await setup.time.advance(1)
+            await eventually(lambda: not setup.of("one").waiting)
+            assert setup.all_ids == in_order(ids(receiver.accepted))
 
     async def test_it_refuses_for_good(self, caplog: pytest.LogCaptureFixture) -> None:
         """What it says is not valid is not sent again, and holds up nothing."""

@@ -83,6 +83,7 @@ class TestCounts:
         assert 2 == of(samples, "attempts_total", outcome="Unavailable")
         assert 1 == of(samples, "attempts_total", other, outcome="served")
         assert 1 == of(samples, "failovers_total", other)
+        assert ("openrouter_gateway_failovers_total", frozenset(ONE.items())) not in samples
         assert 1 == of(samples, "requests_total", other, status="200", ending="finished")
         assert ("openrouter_gateway_cost_usd_total", frozenset(ONE.items())) not in samples
 

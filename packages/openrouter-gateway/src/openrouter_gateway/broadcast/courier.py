@@ -399,7 +399,7 @@ class Courier:
 
     def _fail(self, began: float, asked_s: float | None, reason: str) -> None:
         """Note a failure. Those of requests that were under way at an earlier one say nothing new."""
-        if self._failures and began < self._failed_at:
+        if self._failures and began <= self._failed_at:
             return
         if not self._failures:
             _log.warning("%s cannot be reached, traces wait: %s", self._name, reason)

@@ -3,8 +3,8 @@
     <directory>/<number>/<sequence>.spool
 
 A process writes below a number that it holds by a lock on that directory, and takes over the files of processes that
-are gone: those whose lock it gets when it opens. A file is a "segment" of frames, each a length, a checksum, a number
-of traces and a compressed payload; it is appended to, read back whole (so it may not hold more than memory can take),
+are gone: those whose lock it gets when it opens. A file is a "segment" of frames, each a length, a number of traces and
+a compressed payload; it is appended to, read back whole (so it may not hold more than memory can take),
 and removed when all of it is delivered. What was in the segment that was being delivered when a process was killed is
 delivered again. A frame that a crash or a full disk cut off is passed over. Beyond the limit the oldest segment goes.
 
@@ -25,7 +25,7 @@ import msgspec
 
 from openrouter_gateway.broadcast.destinations.base import Payload
 
-_FRAME: Final = struct.Struct(">III")
+_FRAME: Final = struct.Struct(">II")
 _LARGEST_SEGMENT: Final = 4 * 1024 * 1024
 _MOST_UNPACKED: Final = 4 * 1024 * 1024
 _SMALLEST_SEGMENT: Final = 16 * 1024
@@ -121,7 +121,7 @@ class Spool:
         """
         unpacked = _encode(payload)
         content = zlib.compress(unpacked, 1)  # traces repeat themselves: a tenth is left
-        frame = _FRAME.pack(len(content), zlib.crc32(content), payload.traces) + content
+        frame = _FRAME.pack(len(content), payload.traces) + content
         if len(frame) > self._limit:
             return False
         segment = self._current
@@ -230,7 +230,7 @@ def _measure(path: Path) -> Segment:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             while len(head := file.read(_FRAME.size)) == _FRAME.size:
-                length, _, count = _FRAME.unpack(head)
+                length, count = _FRAME.unpack(head)
                 if file.tell() + length > size:
                     break
                 traces += count
@@ -254,12 +254,12 @@ def _read(segment: Segment) -> list[Payload]:
         start = position + _FRAME.size
         if start > len(content):
             break
-        length, checksum, _ = _FRAME.unpack_from(content, position)
+        length, _ = _FRAME.unpack_from(content, position)
         body = content[start : start + length]
-        if len(body) != length or zlib.crc32(body) != checksum:
+        if len(body) != length:
             break
         try:
-            payloads.append(_decode(zlib.decompress(body)))
+            payloads.append(_decode(zlib.decompress(body)))  # it has a checksum of its own
         except (msgspec.DecodeError, zlib.error):
             break
         position = start + length
