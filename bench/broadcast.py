@@ -14,17 +14,15 @@ import resource
 import statistics
 import tempfile
 import time
-from decimal import Decimal
 from pathlib import Path
 
 from msgspec import Raw
 
+from generations import make_generation
 from openrouter_gateway.broadcast.courier import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.queue import Broadcaster, Limits, Record
 from openrouter_gateway.core.destination import Destination
-from openrouter_gateway.core.generation import AttemptRecord, Generation
-from openrouter_gateway.core.usage import Cost, Usage
 
 BAR_US = 5.0
 """On the path of a request, with two destinations."""
@@ -34,37 +32,7 @@ _RECORDS = 2_000
 _MESSAGES = Raw(b'[{"role":"system","content":"Be brief."},{"role":"user","content":"%b"}]' % (b"word " * 150))
 _REPLY = [{"role": "assistant", "content": "word " * 100}]
 _FIELDS = {"model": Raw(b'"openai/gpt-4o-mini"'), "messages": _MESSAGES, "temperature": Raw(b"0.7")}
-_TRACE = {"trace_id": "run-1234567", "trace_name": "agent", "generation_name": "answer", "team": "blue"}
 _DOWN_S = 600
-
-
-def _make_generation(number: int) -> Generation:
-    return Generation(
-        id=f"gen-{1771043112 + number // 1000}-{number * 7919:020x}",
-        created=1771043112.5 + number / 1000,
-        ending="finished",
-        requested_models=["openai/gpt-4o-mini"],
-        model="openai/gpt-4o-mini",
-        provider="openai",
-        provider_name="OpenAI",
-        endpoint="openai",
-        streamed=True,
-        usage=Usage(prompt_tokens=321, completion_tokens=123, total_tokens=444, cached_tokens=64, reasoning_tokens=32),
-        cost=Cost(prompt=Decimal("0.00004335"), completion=Decimal("0.0000738")),
-        finish_reason="stop",
-        native_finish_reason="stop",
-        error_type=None,
-        status=200,
-        attempts=[
-            AttemptRecord(provider="openai", tag="openai", outcome="served", status=200, duration_s=0.8, model="m")
-        ],
-        latency_s=0.3,
-        duration_s=0.8,
-        key_hash="5e" * 32,
-        user="user-1234567",
-        session_id="session-1234567",
-        trace=_TRACE,
-    )
 
 
 def _destinations() -> list[Destination]:
@@ -85,7 +53,7 @@ async def _measure_cost() -> None:
     offering: list[float] = []
     working: list[float] = []
     for _ in range(_ROUNDS):
-        generations = [_make_generation(number) for number in range(_RECORDS)]
+        generations = [make_generation(number, traced=True) for number in range(_RECORDS)]
         gc.collect()
         gc.disable()
         began = time.process_time()
@@ -159,7 +127,7 @@ async def _measure_outage(per_s: int) -> None:
             for number in range(per_s):
                 broadcaster.offer(
                     Record(
-                        generation=_make_generation(second * per_s + number),
+                        generation=make_generation(second * per_s + number, traced=True),
                         request=_FIELDS,
                         reply=_REPLY,
                         size_bytes=1500,

@@ -13,11 +13,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 
-from openrouter_gateway.core.generation import AttemptRecord, Generation
-from openrouter_gateway.core.usage import Cost, Usage
+from generations import make_generation
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.lines import decode_line, encode_line
 from openrouter_gateway.stores.rows import to_row
@@ -26,47 +24,6 @@ _ROUNDS = 7
 _RECORDS = 4_000
 _PER_TICK = 500
 """Records between two runs of the writer: at its interval of 100 ms, 5,000 requests per second."""
-
-
-def _make_generation(number: int) -> Generation:
-    """Return a record such as a usual streamed answer leaves: its line has 1.2 KB."""
-    return Generation(
-        id=f"gen-{1771043112 + number // 1000}-{number * 7919:020x}",
-        created=1771043112.5 + number / 1000,
-        ending="finished",
-        requested_models=["openai/gpt-4o-mini"],
-        model="openai/gpt-4o-mini",
-        provider="openai",
-        provider_name="OpenAI",
-        endpoint="openai",
-        upstream_id="chatcmpl-AbCdEfGhIjKlMnOpQrStUvWxYz012",
-        streamed=True,
-        usage=Usage(prompt_tokens=321, completion_tokens=123, total_tokens=444, cached_tokens=64, reasoning_tokens=32),
-        cost=Cost(prompt=Decimal("0.00004335"), completion=Decimal("0.0000738")),
-        catalog_version="2026-11-01",
-        finish_reason="stop",
-        native_finish_reason="stop",
-        error_type=None,
-        status=200,
-        attempts=[
-            AttemptRecord(
-                provider="openai",
-                tag="openai",
-                outcome="served",
-                status=200,
-                duration_s=0.8123456,
-                model="openai/gpt-4o-mini",
-            )
-        ],
-        latency_s=0.3123456,
-        duration_s=0.8234567,
-        key_hash="5e" * 32,
-        app_url="https://app.example.com",
-        app_title="An application",
-        user_agent="Mozilla/5.0 (X11; Linux x86_64)",
-        user="user-1234567",
-        session_id="session-1234567",
-    )
 
 
 class _Clock:
@@ -94,7 +51,7 @@ async def _measure(url: str, journal: Path) -> None:
     clock = _Clock()
     for round_number in range(_ROUNDS):
         first = round_number * _RECORDS
-        generations = [_make_generation(number) for number in range(first, first + _RECORDS)]
+        generations = [make_generation(number) for number in range(first, first + _RECORDS)]
         gc.collect()
         gc.disable()
         lines = [encode_line(generation)[1] for generation in generations]
@@ -114,7 +71,7 @@ async def _measure(url: str, journal: Path) -> None:
         clock.note(f"writer, per row in batches of {_PER_TICK}", writing_s, _RECORDS)
         gc.enable()
     await ledger.close()
-    size = len(encode_line(_make_generation(0))[1])
+    size = len(encode_line(make_generation(0))[1])
     print(f"{ledger!r}\nmedian of {_ROUNDS} rounds of {_RECORDS:,} records; lines of {size:,} bytes")
     clock.show()
 

@@ -14,6 +14,8 @@ from openrouter_gateway.broadcast.content import MAX_CONTENT_BYTES, read_input, 
 from openrouter_gateway.broadcast.destinations.attributes import open_inference, semantic
 from openrouter_gateway.broadcast.ids import TraceParent, parse_traceparent, span_id_of, trace_id_of
 from openrouter_gateway.broadcast.spans import Trace, build_trace
+from openrouter_gateway.broadcast.transcript import Transcript
+from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.generation import AttemptRecord
 from openrouter_gateway.core.usage import Cost, Usage
 
@@ -377,3 +379,44 @@ class TestContent:
             "metadata.team": "blue",
         }
         assert expected == {key: attributes[key] for key in expected}
+
+
+def step(*deltas: dict[str, Any]) -> Step:
+    return Step({"choices": [{"index": index, "delta": delta} for index, delta in enumerate(deltas)]})
+
+
+class TestTranscript:
+    """Replies in pieces."""
+
+    def test_pieces_become_messages(self) -> None:
+        """One per choice, with reasoning and tool calls."""
+        transcript = Transcript()
+        call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a"'}}
+        for part in (
+            step({"role": "assistant", "content": ""}, {"role": "assistant", "content": "B"}),
+            step({"content": "Li"}, {"content": "C"}),
+            step({"content": None, "reasoning": "Hm."}),
+            step({"content": "ma."}),
+            step({"tool_calls": [call]}),
+            step({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}),
+        ):
+            transcript.watch(part)
+        called = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+        assert [
+            {"role": "assistant", "content": "Lima.", "reasoning": "Hm.", "tool_calls": [called]},
+            {"role": "assistant", "content": "BC"},
+        ] == transcript.messages()
+        assert len("Lima.BCHm.") + len('{"a":1}') == transcript.size_bytes
+
+    def test_memory_is_bounded(self) -> None:
+        transcript = Transcript()
+        for _ in range(20):
+            transcript.watch(step({"content": "x" * (MAX_CONTENT_BYTES // 10)}))
+        assert transcript.size_bytes < 1.2 * MAX_CONTENT_BYTES
+
+    def test_parts(self) -> None:
+        """Where content is a list of parts."""
+        transcript = Transcript()
+        transcript.watch(step({"content": [{"type": "text", "text": "a"}]}))
+        assert [{"role": "assistant", "content": [{"type": "text", "text": "a"}]}] == transcript.messages()
+        assert Transcript().messages() == []

@@ -4,6 +4,7 @@ import base64
 import calendar
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -581,3 +582,20 @@ class TestVerdicts:
             receiver.behave = lambda _: (302, f"Location: {elsewhere.url}/\r\n")
             reply = await send(request_of(configured("webhook", receiver.url)))
             assert (302, 0) == (reply.status, len(elsewhere.arrivals))
+
+
+class TestDocumentation:
+    """docs/gateway/observability.md."""
+
+    PAGE = (Path(__file__).parents[3] / "docs" / "gateway" / "observability.md").read_text("utf-8")
+
+    def test_it_has_the_table(self) -> None:
+        assert f"```sql\n{CREATE_TABLE}```" in self.PAGE
+
+    @pytest.mark.parametrize("type_", CONFIGS)
+    def test_it_has_every_field(self, type_: str) -> None:
+        """In bold, if it is required."""
+        (row,) = [line for line in self.PAGE.splitlines() if line.startswith(f"| `{type_}` |")]
+        for field in msgspec.structs.fields(KINDS[type_].config):
+            if field.name != "headers":
+                assert (f"**{field.encode_name}**" if field.required else field.encode_name) in row

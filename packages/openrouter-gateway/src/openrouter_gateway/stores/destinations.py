@@ -47,7 +47,7 @@ class Destinations:
         self._version = -1
         self._known: dict[str, Destination] = {}
         self._turn = asyncio.Lock()
-        self._poll: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Destinations {len(self._known)} version={self._version}>"
@@ -69,26 +69,28 @@ class Destinations:
         """
         await self.refresh()
         if poll:
-            self._poll = asyncio.create_task(self._poll_forever(), name="destinations-poll")
+            self._watching = asyncio.create_task(self._watch(), name="destinations-watch")
 
     async def close(self) -> None:
         """Look for changes no longer."""
-        if self._poll is not None:
-            self._poll.cancel()
-            await asyncio.gather(self._poll, return_exceptions=True)
-            self._poll = None
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
 
-    async def _poll_forever(self) -> None:
-        complained = False
+    async def _watch(self) -> None:
+        """While they cannot be read, the known ones go on; the log says so once."""
+        failed = False
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             try:
                 await self.refresh()
-                complained = False
             except (GatewayError, ValueError) as error:
-                if not complained:
-                    _log.error("cannot look for changed destinations, the known ones go on: %s", error)
-                complained = True
+                if not failed:
+                    _log.error("cannot look for changed destinations: %s", error)
+                failed = True
+            else:
+                failed = False
 
     async def refresh(self) -> None:
         """Read them if something has changed, and tell.
