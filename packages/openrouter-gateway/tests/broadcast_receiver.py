@@ -10,8 +10,8 @@ from typing import Any
 
 from openrouter_gateway.broadcast.courier import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
-from openrouter_gateway.callers.delivery import Delivery
 from openrouter_gateway.callers.pool import Pool, Timeouts
+from openrouter_gateway.callers.sender import Sender
 
 Behaviour = Callable[["Arrival"], int | tuple[int, str]]
 """What to answer: a status, or one with further header lines."""
@@ -128,10 +128,10 @@ async def receiving(behave: Behaviour = lambda _: 200) -> AsyncGenerator[Receive
 async def sending() -> AsyncGenerator[Callable[[HTTPRequest], Any]]:
     """Return what sends requests as the gateway does."""
     pool = Pool(Timeouts(connect_s=2, idle_s=30))
-    delivery = Delivery(pool)
+    sender = Sender(pool)
 
     async def send(request: HTTPRequest) -> HTTPReply:
-        status, retry_after = await delivery.send(request.method, request.url, request.headers, request.body)
+        status, retry_after = await sender.send(request.method, request.url, request.headers, request.body)
         return HTTPReply(status=status, retry_after=retry_after)
 
     try:

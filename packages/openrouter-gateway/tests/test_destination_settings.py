@@ -101,3 +101,10 @@ def test_limits() -> None:
     settings = BroadcastSettings(disk_bytes=1000, memory_bytes=100_000)
     expected = Limits(disk_bytes=250, memory_bytes=100_000, batch_bytes=512 * 1024, timeout_s=15.0)
     assert expected == settings.limits(workers=4)
+
+
+def test_where_traces_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the ledger, unless told otherwise."""
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert Path("/data/openrouter-gateway/broadcast") == BroadcastSettings().spool_directory
+    assert Path("/x") == BroadcastSettings(directory=Path("/x")).spool_directory

@@ -102,6 +102,7 @@ class Courier:
         self._ready_bytes = 0
         self._spill_bytes = 0  # with what is being written
         self._in_flight = 0
+        self._traces_in_flight = 0  # that are not on disk
         self._failures = 0
         self._failed_at = 0.0
         self._resume_at = 0.0
@@ -144,7 +145,7 @@ class Courier:
         """Traces that are to be delivered, in memory and on disk."""
         in_memory = sum(item.payload.traces for queue in (self._ready, self._spill) for item in queue)
         on_disk = 0 if self._spool is None else self._spool.traces
-        return len(self._batch) + in_memory + on_disk
+        return len(self._batch) + in_memory + on_disk + self._traces_in_flight
 
     @property
     def memory_bytes(self) -> int:
@@ -298,7 +299,9 @@ class Courier:
             if item is None:
                 await self._changed.wait()
                 continue
+            traces = item.payload.traces if item.segment is None else 0
             self._in_flight += 1
+            self._traces_in_flight += traces
             try:
                 await self._deliver(item)
             except asyncio.CancelledError:
@@ -309,6 +312,7 @@ class Courier:
                 self._drop(item)
             finally:
                 self._in_flight -= 1
+                self._traces_in_flight -= traces
                 self._wake()
 
     async def _pause(self) -> None:

@@ -270,6 +270,7 @@ def _generation_attributes(record: Record, model: str) -> Attributes:
         ("openrouter.endpoint", generation.endpoint),
         ("openrouter.upstream_id", generation.upstream_id),
         ("openrouter.service_tier", generation.service_tier),
+        ("openrouter.cache_source_id", generation.cache_source_id),
     ):
         if value:
             attributes[name] = value

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from openrouter_gateway.broadcast.limits import Limits
+from openrouter_gateway.config.location import data_directory
 
 
 class _Section(BaseModel):
@@ -16,14 +17,22 @@ class BroadcastSettings(_Section):
     """What waits for destinations, for each of them."""
 
     directory: Path | None = Field(
-        default=None, description="Where traces wait that cannot be delivered; without it, in memory alone."
+        default=None,
+        description="Where traces wait that cannot be delivered; by default broadcast in the user's data directory.",
     )
-    disk_bytes: int = Field(default=256 * 1024 * 1024, ge=0, description="Of all workers; the oldest go first.")
+    disk_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=0, description="Of all workers; the oldest go first. 0: memory alone."
+    )
     memory_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, description="Of each worker.")
     batch_bytes: int = Field(default=512 * 1024, ge=1024, description="Of one request, if it has several traces.")
     timeout_s: float = Field(default=15.0, gt=0, description="For one request.")
     flush_timeout_s: float = Field(default=5.0, ge=0, description="At the end, for what can still be delivered.")
     log_generations: bool = Field(default=False, description="Write a log line for each generation, without content.")
+
+    @property
+    def spool_directory(self) -> Path:
+        """Where traces wait, on a local disk."""
+        return self.directory or data_directory() / "broadcast"
 
     def limits(self, workers: int) -> Limits:
         """Return what one of so many workers may take."""

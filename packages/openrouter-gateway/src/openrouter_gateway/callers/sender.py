@@ -9,7 +9,7 @@ from openrouter_gateway.callers.target import Target
 _MOST_BYTES: Final = 64 * 1024
 
 
-class Delivery:
+class Sender:
     """Sends a request, and reads the whole of a short answer."""
 
     def __init__(self, pool: Pool) -> None:
