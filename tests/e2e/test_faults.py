@@ -197,7 +197,8 @@ def test_an_answer_that_outlasts_the_drain_time_is_told_so(gateway: Gateway) -> 
     caller.join(20)
     last = chunks_of(answers[0])[-1]
     assert "shutting down" in last["error"]["message"]
-    assert [record["ending"] for record in gateway.generations(1)] == ["cancelled"]
+    (record,) = gateway.generations(1)
+    assert ("cancelled", 502, "error") == (record["ending"], record["status"], record["finish_reason"])
 
 
 def test_a_request_that_outlasts_the_drain_time_coming_in_is_told_so(gateway: Gateway) -> None:

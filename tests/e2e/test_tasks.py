@@ -16,6 +16,7 @@ from langchain_openrouter import OpenRouterEmbeddings
 from openrouter_gateway.callers.local import find_default_model
 
 SMOL = "local/smollm2-135m-instruct"
+AUDIO: dict[str, Any] = {}
 CATS, MARKETS = ["The cat sat on the mat.", "A kitten was sitting on a rug."], ["Stock markets fell sharply on Monday."]
 BEHAVIOURS = ("vectors", "base64", "few", "status:400", "status:500", "throttled", "garbage", "cut-at-once")
 
@@ -260,7 +261,7 @@ class TestEmbedded:
             ({"input": "word " * 9000}, "context_length_exceeded"),
             ({"input": ""}, "invalid_request"),
             ({"input": "x", "dimensions": 8}, "invalid_request"),
-            ({"input": [{"content": [{"type": "input_audio", "input_audio": {}}]}]}, None),
+            ({"input": [{"content": [{"type": "input_audio", "input_audio": AUDIO}]}]}, None),
         ],
     )
     def test_what_it_refuses(self, embedded: Gateway, fields: dict[str, Any], kind: str | None) -> None:

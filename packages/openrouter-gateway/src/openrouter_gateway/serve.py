@@ -24,11 +24,12 @@ from openrouter_gateway.accounting.insurance import is_billed
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
+from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
-from openrouter_gateway.core.generation import AttemptRecord, Ending, Generation
+from openrouter_gateway.core.generation import Ending, Generation
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.delivery import Client, Headers, Heartbeat, StreamedReply, WholeReply
 from openrouter_gateway.errors import (
@@ -46,7 +47,6 @@ from openrouter_gateway.identifier import new_generation_id
 from openrouter_gateway.routing.explain import explain, router_metadata
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
-from openrouter_gateway.routing.health import verdict_of
 from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
 from openrouter_gateway.routing.variants import lift_online
@@ -133,15 +133,12 @@ class _Generation:
         self._headers: Headers = [(b"x-generation-id", generation_id.encode())]
         self._created = created
         self._began = services.timer()
-        self._attempt_began = self._began
-        self._first_event_at: float | None = None
+        self._attempts = Attempts(generation_id, services.health, services.timer)
         self._plan: RoutePlan | None = None
         self._plugins: PluginRun | None = None
         self._endpoint: Endpoint | None = None
         self._conversation: Conversation | None = None
         self.meter = Meter()
-        self._attempts: list[AttemptRecord] = []
-        self._tried: list[tuple[Endpoint, int | None]] = []
         self._error: GatewayError | None = None
         self._bill: tuple[Usage, Cost] | None = None  # once the answer is complete
         self._claim: Claim | None = None
@@ -166,8 +163,12 @@ class _Generation:
                 _log.exception("generation %s failed inside the gateway", self._id)
                 await self._fail(InternalError("Internal Server Error"))
         except asyncio.CancelledError:
+            stopped = not self._client.gone and not self._client.finished  # not the caller's doing: the gateway ends
+            if stopped and self._error is None:
+                self._error = Unavailable("The gateway is shutting down; please send the request again")
             self._record("cancelled")  # first: a caller who does not read may hold up the goodbye
-            await self._say_goodbye()
+            if stopped and self._error is not None:
+                await self._say_goodbye(self._error)
             raise
         finally:
             if heartbeat is not None:
@@ -212,28 +213,26 @@ class _Generation:
         plugins = self._plugins = await services.plugins.begin(self._request, services.catalog)
         plan = self._plan = await self._make_plan(plugins)
         await self._reserve(plan)
-        attempts = failover(plan)
-        endpoint = next(attempts)
+        ways = failover(plan)
+        endpoint = next(ways)
         while True:
             prepared = await plugins.prepare(endpoint)
-            began = self._attempt_began = services.timer()
             self._endpoint = endpoint
-            self._first_event_at = None
             self.meter = Meter()
-            services.health.begin(endpoint.key, began)
+            self._attempts.begin(endpoint)
             try:
                 await self._attempt(endpoint, prepared)
             except asyncio.CancelledError:
                 if not self._concluded:
-                    services.health.record(endpoint.key, services.timer(), "abandoned")
+                    self._attempts.abandon(endpoint)
                 raise
             except UpstreamError as error:
                 error.provider = error.provider or endpoint.provider.name
-                self._note_attempt(endpoint, error)
+                self._attempts.end(endpoint, error, self._request, self.meter)
                 if self.given:
                     raise
                 try:
-                    endpoint = attempts.send(error)
+                    endpoint = ways.send(error)
                 except StopIteration as stop:
                     raise stop.value from error
             else:
@@ -300,8 +299,8 @@ class _Generation:
             self._kept[2].clear()
         async with aclosing(prepared.call(caller)) as batches:
             async for events in batches:
-                if self._first_event_at is None:
-                    self._first_event_at = self._services.timer()
+                if self._attempts.first_event_at is None:
+                    self._attempts.first_event_at = self._services.timer()
                     if deadline is not None:
                         deadline.reschedule(None)
                 if self._kept is not None:
@@ -329,7 +328,7 @@ class _Generation:
         usage, cost = self._usage_and_cost()
         metadata = None
         if self._call.wants_metadata and self._plan is not None and self._endpoint is not None:
-            tried = [*self._tried, (self._endpoint, 200)]
+            tried = [*self._attempts.tried, (self._endpoint, 200)]
             stages = self._plugins.stages if self._plugins else ()
             metadata = router_metadata(self._plan, tried, self._endpoint, pipeline=stages)
         return Closing(usage=usage, cost=cost, metadata=metadata)
@@ -354,7 +353,7 @@ class _Generation:
         self._concluded = True
         endpoint = self._endpoint
         if endpoint is not None:
-            self._note_attempt(endpoint, None)
+            self._attempts.end(endpoint, None, self._request, self.meter)
             self._remember(endpoint)
         self._record("finished")
 
@@ -405,7 +404,7 @@ class _Generation:
             return None
         if isinstance(error, AccessError) or error.status in _NO_METADATA:
             return None
-        return router_metadata(self._plan, self._tried, None)
+        return router_metadata(self._plan, self._attempts.tried, None)
 
     def _forgiven(self, error: GatewayError) -> bytes | None:
         skin = self.skin
@@ -425,56 +424,16 @@ class _Generation:
             provider=endpoint.provider.name if endpoint else "",
         )
 
-    async def _say_goodbye(self) -> None:
-        """The task is being cancelled. If that is not the caller's doing, the gateway is stopping: say so."""
-        if self._client.gone or self._client.finished:
-            return
+    async def _say_goodbye(self, error: GatewayError) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
-                await self._fail(Unavailable("The gateway is shutting down; please send the request again"))
-
-    def _note_attempt(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
-        if error is not None:
-            # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
-            _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
-        now = self._services.timer()
-        self._tell_health(endpoint, now, error)
-        status = 200 if error is None else error.provider_status
-        self._tried.append((endpoint, status if error is None else status or error.status))
-        self._attempts.append(
-            AttemptRecord(
-                provider=endpoint.provider.slug,
-                tag=endpoint.tag,
-                outcome="served" if error is None else type(error).__name__,
-                status=status,
-                duration_s=now - self._attempt_began,
-                model=endpoint.model_id,
-            )
-        )
-
-    def _tell_health(self, endpoint: Endpoint, now: float, error: UpstreamError | None) -> None:
-        began = self._attempt_began
-        verdict = verdict_of(error)
-        if verdict == "served" and self.meter.finish_reason == "error":
-            verdict = "failed"
-        served = verdict == "served"
-        reported, first = self.meter.reported, self._first_event_at
-        measured = served and reported is not None and reported.completion_tokens and now > began
-        self._services.health.record(
-            endpoint.key,
-            now,
-            verdict,
-            latency_s=first - began if first is not None and served else None,
-            tokens_per_s=reported.completion_tokens / (now - began) if measured and reported is not None else None,
-            retry_after_s=None if error is None else error.retry_after_s,
-            tools_ok=self.meter.calls_are_right(self._request.params.tools) if served else None,
-        )
+                await self._fail(error)
 
     def _record(self, ending: Ending) -> None:
         if self._recorded:
             return
         self._recorded = True
-        now = self._services.timer()
+        now, first = self._services.timer(), self._attempts.first_event_at
         endpoint, error, meter, call = self._endpoint, self._error, self.meter, self._call
         params, place = self._request.params, _place_of(endpoint, self._source)
         usage, cost = self._usage_and_cost()
@@ -499,8 +458,8 @@ class _Generation:
                 native_finish_reason=meter.native_finish_reason,
                 error_type=error.error_type if error else None,
                 status=error.status if error else 200,
-                attempts=self._attempts,
-                latency_s=None if self._first_event_at is None else self._first_event_at - self._began,
+                attempts=self._attempts.records,
+                latency_s=None if first is None else first - self._began,
                 duration_s=now - self._began,
                 key_hash=self._grant.key_hash,
                 app_url=call.app_url,

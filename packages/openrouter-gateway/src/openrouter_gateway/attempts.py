@@ -1,0 +1,79 @@
+"""What each endpoint that was tried did: for the record, for the caller's metadata, and for the health of endpoints."""
+
+import logging
+from collections.abc import Callable
+
+from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.generation import AttemptRecord
+from openrouter_gateway.errors import UpstreamError
+from openrouter_gateway.routing.health import Health, verdict_of
+
+_log = logging.getLogger(__name__)
+
+
+class Attempts:
+    """The attempts of one generation, in their order; the last one may still run.
+
+    `tried` has the endpoints whose attempts ended, each with a status; `first_event_at` is the timer's reading at the
+    first event of the last attempt, None before it.
+    """
+
+    def __init__(self, generation_id: str, health: Health, timer: Callable[[], float]) -> None:
+        self._id = generation_id
+        self._health = health
+        self._timer = timer
+        self._began = 0.0
+        self.first_event_at: float | None = None
+        self.tried: list[tuple[Endpoint, int | None]] = []
+        self.records: list[AttemptRecord] = []
+
+    def begin(self, endpoint: Endpoint) -> None:
+        """An endpoint is about to be called."""
+        self._began = self._timer()
+        self.first_event_at = None
+        self._health.begin(endpoint.key, self._began)
+
+    def abandon(self, endpoint: Endpoint) -> None:
+        """Nobody waits for the running attempt any more."""
+        self._health.record(endpoint.key, self._timer(), "abandoned")
+
+    def end(self, endpoint: Endpoint, error: UpstreamError | None, request: ChatRequest, meter: Meter) -> None:
+        """The running attempt has served, or failed with an error."""
+        if error is not None:
+            # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
+            _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
+        now = self._timer()
+        self._tell_health(endpoint, now, error, request, meter)
+        status = 200 if error is None else error.provider_status
+        self.tried.append((endpoint, status if error is None else status or error.status))
+        self.records.append(
+            AttemptRecord(
+                provider=endpoint.provider.slug,
+                tag=endpoint.tag,
+                outcome="served" if error is None else type(error).__name__,
+                status=status,
+                duration_s=now - self._began,
+                model=endpoint.model_id,
+            )
+        )
+
+    def _tell_health(
+        self, endpoint: Endpoint, now: float, error: UpstreamError | None, request: ChatRequest, meter: Meter
+    ) -> None:
+        began, first, reported = self._began, self.first_event_at, meter.reported
+        verdict = verdict_of(error)
+        if verdict == "served" and meter.finish_reason == "error":
+            verdict = "failed"
+        served = verdict == "served"
+        measured = served and reported is not None and reported.completion_tokens and now > began
+        self._health.record(
+            endpoint.key,
+            now,
+            verdict,
+            latency_s=first - began if first is not None and served else None,
+            tokens_per_s=reported.completion_tokens / (now - began) if measured and reported is not None else None,
+            retry_after_s=None if error is None else error.retry_after_s,
+            tools_ok=meter.calls_are_right(request.params.tools) if served else None,
+        )
