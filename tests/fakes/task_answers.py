@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from typing import Any
+from typing import Any, cast
 
 
 def vector_of(text: Any) -> list[float]:
@@ -14,7 +14,7 @@ def answer_embeddings(body: dict[str, Any], behaviour: str) -> dict[str, Any]:
     """Answer with numbers, or, where the model is called so, with `base64` whatever was asked for, or one too `few`."""
     given: Any = body["input"]
     one = isinstance(given, str) or isinstance(given[0], int)
-    inputs: list[Any] = [given] if one else given
+    inputs = cast("list[Any]", [given] if one else given)
     vectors: list[Any] = [vector_of(each) for each in inputs]
     if behaviour == "base64":
         vectors = [base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors]
