@@ -1,12 +1,9 @@
 """Keys, limits and records, with real processes: the command, a gateway or two, a provider, Redis and PostgreSQL."""
 
 import asyncio
-import importlib
 import json
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -15,14 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from fakes.gateway import COMMAND, Gateway, chat_body, clean_environment, provider_config, running_gateway
+from fakes.gateway import COMMAND, Gateway, chat_body, clean_environment, provider_config, running_gateway, wait_for
 from fakes.provider import FakeProvider
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "packages/openrouter-gateway/tests"))
-
-# Typed by hand: the type checker does not look there.
-new_redis: Callable[[], Any] = importlib.import_module("redis_server").new_server
-postgres: Callable[[], Any] = importlib.import_module("store_servers").postgres
+from fakes.stores import new_redis, postgres
 
 
 def start(stack: ExitStack, directory: Path, provider: FakeProvider, url: str, *, state: str = "") -> Gateway:
@@ -87,14 +79,6 @@ def test_keys_appear_and_disappear_while_it_runs(own: Gateway, url: str) -> None
     assert ask(own, key).status_code == 200
     command(url, "keys", "revoke", key)
     wait_for(lambda: ask(own, key).status_code == 401)
-
-
-def wait_for(condition: Callable[[], bool], *, within_s: float = 2.5) -> None:
-    """Fail unless it comes true in time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
 
 
 def wait_until_known(gateway: Gateway, key: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,14 @@ def running_gateway(
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
+
+
+def wait_for(condition: Callable[[], bool], *, within_s: float = 2.5) -> None:
+    """Fail unless it comes true in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
 
 
 def wait_until_ready(root: str, timeout_s: float = 60) -> None:

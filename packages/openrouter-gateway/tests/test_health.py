@@ -1,7 +1,8 @@
 """What becomes of endpoints that fail, are slow, or ask for a pause."""
 
-from typing import Any
+from typing import Any, TypeAlias, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from openrouter_gateway.core.health import HealthReport, Verdict
 from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, TimedOut, Unavailable, UpstreamError
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.health import MAX_OPEN_S, OPEN_S, OPENS_AFTER, Health, verdict_of
+from openrouter_gateway.routing.tally import Tally
 from openrouter_gateway.routing.windows import Rolling, bin_of, new_histogram, percentiles
 
 START = 1000.0
@@ -348,6 +350,79 @@ def test_percentiles_are_close(values: list[float], higher_is_better: bool) -> N
     for share, value in ((50, found.p50), (75, found.p75), (90, found.p90), (99, found.p99)):
         exact = ordered[-(-share * len(values) // 100) - 1]
         assert exact == pytest.approx(value, rel=0.03)
+
+
+Attempt: TypeAlias = tuple[Verdict, int | None, float | None, float | None, bool | None]
+
+
+class TestTogether:
+    """What one process tells another."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(get_args(Verdict)),
+                st.none() | st.integers(1, 100),
+                st.none() | st.floats(0.01, 60),
+                st.none() | st.floats(0.1, 500),
+                st.none() | st.booleans(),
+            ),
+            max_size=60,
+        )
+    )
+    def test_both_know_the_same(self, attempts: list[Attempt]) -> None:
+        """As if the other had made the attempts."""
+        one, other = Health(shared=True), Health()
+        for verdict, hint, latency, throughput, tools_ok in attempts:
+            one.record(
+                KEY,
+                START,
+                verdict,
+                retry_after_s=hint,
+                latency_s=latency,
+                tokens_per_s=throughput,
+                tools_ok=tools_ok,
+            )
+        news = msgspec.json.decode(msgspec.json.encode(one.drain(START)), type=dict[str, Tally])
+        other.absorb(news, START)
+        assert one.report(KEY, START) == other.report(KEY, START)
+        later = START + 2  # figures that cost more are worked out once a second
+        for health in (one, other):
+            health.record(KEY, later, "refused")
+        assert one.views == other.views
+        assert {} == other.drain(later), "it does not tell what it was told"
+
+    def test_each_attempt_is_told_once(self) -> None:
+        """Nothing is left of what was drained."""
+        health = Health(shared=True)
+        health.record(KEY, START, "failed")
+        assert [("failed", 1)] == health.drain(START)[KEY].runs
+        assert {} == health.drain(START)
+
+    def test_a_probe_is_one_for_all(self) -> None:
+        """While one process finds out whether the circuit can close, the others leave the endpoint alone."""
+        one, other = Health(shared=True), Health(shared=True)
+        for _ in range(OPENS_AFTER):
+            one.record(KEY, START, "failed")
+        other.absorb(one.drain(START), START)
+        now = START + OPEN_S
+        assert (False, False) == (broken(one, now), broken(other, now))
+        one.begin(KEY, now)
+        other.absorb(one.drain(now), now)
+        assert broken(other, now)
+        one.record(KEY, now, "served")
+        other.absorb(one.drain(now), now)
+        assert not broken(other, now)
+
+    def test_a_tally_is_small(self) -> None:
+        """However the verdicts take turns, none is lost."""
+        tally = Tally()
+        for number in range(10_000):
+            tally.add("served" if number % 2 else "failed", None, None, tools_ok=None)
+        assert len(tally.runs) <= 65
+        assert {"served": 5000, "failed": 5000} == {
+            verdict: sum(count for each, count in tally.runs if each == verdict) for verdict in ("served", "failed")
+        }
 
 
 VERDICTS: list[Verdict] = ["served", "failed", "throttled", "forbidden", "refused", "abandoned"]

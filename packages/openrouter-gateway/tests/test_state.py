@@ -1,6 +1,7 @@
 """The shared state's contract, kept alike in memory and in Redis."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from openrouter_gateway.core.account import Rates
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.stores.state import (
     DEAD_AFTER_S,
+    NEWS_S,
     Budget,
     Claim,
     Exhausted,
@@ -246,6 +248,41 @@ class TestRates:
         await shared.close()
 
 
+class TestNews:
+    """What processes tell each other."""
+
+    async def test_nobody_hears_itself(self, state: SharedState) -> None:
+        now = time.time()
+        await state.tell(b"one", now)
+        assert [] == await state.hear(now)
+
+    async def test_everybody_hears_it_once(self) -> None:
+        """In order, also one that comes later."""
+        await empty_redis()
+        one, other = await redis_state(), await redis_state()
+        now = time.time()
+        assert [] == await other.hear(now)
+        await one.tell(b"first", now)
+        await one.tell(b"second", now)
+        await other.tell(b"mine", now)
+        assert [b"first", b"second"] == [news.content for news in await other.hear(now)]
+        assert [] == await other.hear(now)
+        late = await redis_state()
+        (age, *_) = [news.age_s for news in await late.hear(now + 60)]
+        assert 59 <= age <= 61
+        assert [b"mine"] == [news.content for news in await one.hear(now)]
+        for process in (one, other, late):
+            await process.close()
+
+    async def test_what_is_old_is_not_told(self) -> None:
+        await empty_redis()
+        one, late = await redis_state(), await redis_state()
+        await one.tell(b"old", time.time())
+        assert [] == await late.hear(time.time() + NEWS_S + 1)
+        await one.close()
+        await late.close()
+
+
 class TestSticky:
     """What conversations are kept with."""
 
@@ -305,6 +342,20 @@ class TestCrash:
         assert await used(other) == (9, 0)
         assert await other.orphans() == []
         await slow.close()
+        await other.close()
+
+    async def test_a_slot_alone_leaves_nothing(self) -> None:
+        """It is free once the process is gone, and nobody looks for what it cost."""
+        await empty_redis()
+        crashed, other = await redis_state(), await redis_state()
+        rates = Rates(concurrent_requests=1)
+        await crashed.beat(NOW)
+        assert await crashed.reserve(make_claim(1, budgets=(), rates=rates)) is None
+        assert Throttle("concurrency", None) == await other.reserve(make_claim(2, budgets=(), rates=rates))
+        assert await other.beat(NOW + DEAD_AFTER_S + 1) == 1
+        assert await other.reserve(make_claim(3, budgets=(), rates=rates)) is None
+        assert await other.orphans() == []
+        await crashed.close()
         await other.close()
 
     async def test_an_orphan_is_given_up_after_a_week(self) -> None:

@@ -31,7 +31,6 @@ from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.routing.health import Health
-from openrouter_gateway.routing.places import Places
 from openrouter_gateway.services import Services
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
@@ -39,6 +38,8 @@ from openrouter_gateway.stores.answers import Answers
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
+from openrouter_gateway.stores.shared_health import SharedHealth
+from openrouter_gateway.stores.shared_places import SharedPlaces
 from openrouter_gateway.stores.state import SharedState
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.stores.state_redis import RedisState
@@ -121,6 +122,9 @@ class Gateway:
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
         conversations, answers = ConversationMemory(state), Answers(state)
+        health = Health(shared=state.suspends)
+        shared_health = SharedHealth(health, state, clock=time.time, timer=time.perf_counter)
+        places = SharedPlaces(state, time.time)
         _tune_garbage_collector()
         try:
             await self._ledger.start()
@@ -128,6 +132,7 @@ class Gateway:
             await state.open()
             await accounts.open()
             await accountant.start()
+            await shared_health.start()
             self._office = Office(
                 accounts=accounts,
                 accountant=accountant,
@@ -139,8 +144,8 @@ class Gateway:
             self._services = Services(
                 catalog=self._catalog,
                 callers=_callers(self._catalog, http, self._local),
-                health=Health(),
-                places=Places(),
+                health=health,
+                places=places,
                 conversations=conversations,
                 answers=answers,
                 plugins=plugins,
@@ -163,6 +168,8 @@ class Gateway:
                 await self._local.close()
             await plugins.close()
             await pool.close()
+            await shared_health.close()
+            await places.close()
             await accountant.close()
             await accounts.close()
             await conversations.close()
@@ -209,6 +216,7 @@ class Gateway:
                 policy=found.settings.policy.to_core(),
             )
             self.services().accountant.configured = self._key_hashes
+            self.services().health.retain(found.catalog.endpoint_keys())
         if found.waiting:
             _log.warning("Changes of these sections take effect at the next start: %s", ", ".join(found.waiting))
         _log.info("The configuration is reloaded. Models: %s", self.summary())

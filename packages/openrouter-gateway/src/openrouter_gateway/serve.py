@@ -268,13 +268,13 @@ class _Generation:
         Raises:
             UpstreamError: the endpoint failed, before or (see `given`) within its answer.
         """
-        places = self._services.places
-        if not places.take(endpoint):
+        places, name = self._services.places, f"{self._id}:{len(self._attempts.records)}"
+        if not await places.take(endpoint, name):
             raise AtCapacity(f"{endpoint.tag} has as many requests at a time as it may")
         try:
             await self._attempt_within_limit(endpoint, prepared)
         finally:
-            places.give_back(endpoint)
+            places.give_back(endpoint, name)
         if not self._concluded:
             raise Garbled("the provider's answer has no end")
 

@@ -10,11 +10,11 @@ from openrouter_gateway.callers.base import Caller
 from openrouter_gateway.callers.plugins import Plugins
 from openrouter_gateway.core.catalog import AccountPolicy, Catalog
 from openrouter_gateway.routing.health import Health
-from openrouter_gateway.routing.places import Places
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.answers import Answers
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
+from openrouter_gateway.stores.shared_places import SharedPlaces
 from openrouter_gateway.wire.skins.base import Skin
 
 
@@ -47,7 +47,7 @@ class Services(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     callers: Mapping[str, Caller]
     health: Health
-    places: Places
+    places: SharedPlaces
     conversations: ConversationMemory
     policy: AccountPolicy
     answers: Answers

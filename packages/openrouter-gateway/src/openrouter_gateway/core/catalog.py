@@ -195,6 +195,10 @@ class Catalog(Struct, frozen=True, kw_only=True, dict=True):
         """As `Listing.derived`."""
         return {}
 
+    def endpoint_keys(self) -> frozenset[str]:
+        """Return the keys of all endpoints."""
+        return frozenset(endpoint.key for listing in self.listings.values() for endpoint in listing.endpoints)
+
 
 class AccountPolicy(Struct, frozen=True, kw_only=True):
     """What an account may use, whatever a request says. Providers are named as in a request's `only` and `ignore`.

@@ -8,13 +8,17 @@ costs a few microseconds and constant memory per endpoint. Rules, OpenRouter's (
 * Five failures in a row open the circuit for 30 seconds, a failed probe for twice as long as before, up to 5 minutes.
   Then one attempt at a time is let through in the endpoint's normal place; a success closes the circuit.
 * A 429 leaves the endpoint alone for as long as `Retry-After` says, at most an hour; 5 seconds without it.
+
+Where several processes serve together, each tells the others its `Tally` of every endpoint, and takes in theirs as if
+it had made their attempts itself.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from openrouter_gateway.core.health import EndpointHealth, HealthReport, Percentiles, Standing, Verdict
 from openrouter_gateway.errors import AtCapacity, Refused, Throttled, UpstreamError
+from openrouter_gateway.routing.tally import Tally
 from openrouter_gateway.routing.windows import Counts, Rolling, bin_of, new_histogram, percentiles
 
 OPENS_AFTER: Final = 5
@@ -52,11 +56,15 @@ def verdict_of(error: UpstreamError | None) -> Verdict:
 
 
 class Health:
-    """All endpoints that have been tried, by key. `now` is seconds of a clock that never jumps."""
+    """All endpoints that have been tried, by key. `now` is seconds of a clock that never jumps.
 
-    def __init__(self) -> None:
+    `shared`: other processes are told, so that tallies are kept until they are drained.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
         self.views: dict[str, EndpointHealth] = {}
         self._records: dict[str, _Record] = {}
+        self._tallies: dict[str, Tally] | None = {} if shared else None
 
     def __repr__(self) -> str:
         return f"<Health of {len(self._records)} endpoints>"
@@ -67,6 +75,8 @@ class Health:
         if record is not None and record.open_until and now >= record.open_until:
             record.probing_until = now + OPEN_S
             self.views[key] = record.view()
+            if self._tallies is not None:
+                self._tallies.setdefault(key, Tally()).probing = True
 
     def record(
         self,
@@ -84,18 +94,53 @@ class Health:
         `latency_s`: to the first token. `tokens_per_s`: tokens of the answer over the whole duration. `tools_ok`: for
         a reply that calls tools, whether all calls were well-formed (parsable, of known tools, matching the schema).
         """
+        record = self._record_of(key)
+        record.take(now, verdict, _pause(verdict, retry_after_s))
+        latency = None if latency_s is None else bin_of(latency_s)
+        throughput = None if tokens_per_s is None else bin_of(tokens_per_s)
+        if latency is not None:
+            record.measure(record.latencies, now, latency)
+        if throughput is not None:
+            record.measure(record.throughputs, now, throughput)
+        if tools_ok is not None:
+            record.count_tools(now, 1, int(tools_ok))
+        if self._tallies is not None:
+            self._tallies.setdefault(key, Tally()).add(verdict, latency, throughput, tools_ok=tools_ok)
+        self._renew(key, record, now)
+
+    def drain(self, now: float) -> dict[str, Tally]:
+        """Return what happened since the last call, for other processes."""
+        if self._tallies is None:
+            return {}
+        tallies, self._tallies = self._tallies, {}
+        for key, tally in tallies.items():
+            record = self._records.get(key)
+            if record is not None and any(verdict == "throttled" for verdict, _ in tally.runs):
+                tally.cooling_s = max(0.0, record.cooling_until - now)
+        return tallies
+
+    def absorb(self, tallies: Mapping[str, Tally], now: float) -> None:
+        """Take in what another process drained, as if it had happened here at `now`."""
+        for key, tally in tallies.items():
+            record = self._record_of(key)
+            for verdict, count in tally.runs:
+                record.take(now, verdict, tally.cooling_s if verdict == "throttled" else 0.0, count)
+            for place, count in tally.latencies.items():
+                record.measure(record.latencies, now, place, count)
+            for place, count in tally.throughputs.items():
+                record.measure(record.throughputs, now, place, count)
+            record.count_tools(now, tally.tool_requests, tally.tool_successes)
+            if tally.probing and record.open_until:
+                record.probing_until = now + OPEN_S
+            self._renew(key, record, now)
+
+    def _record_of(self, key: str) -> "_Record":
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = _Record()
-        record.take(now, verdict, retry_after_s)
-        if latency_s is not None:
-            record.measure(record.latencies, now, latency_s)
-        if tokens_per_s is not None:
-            record.measure(record.throughputs, now, tokens_per_s)
-        if tools_ok is not None:
-            counts = record.coarse.at(now)
-            counts.tool_requests += 1
-            counts.tool_successes += tools_ok
+        return record
+
+    def _renew(self, key: str, record: "_Record", now: float) -> None:
         if now - record.refreshed_at >= _REFRESH_S or record.refreshed_at > now:
             record.refresh(now)
         self.views[key] = record.view()
@@ -115,9 +160,9 @@ class _Record:
     """One endpoint's windows, and the state of its circuit."""
 
     __slots__ = (
-        "_cooling_until", "_failed_at", "_failures", "_measured_until", "_openings", "_outage_until", "_percentiles",
-        "_standing", "_statistics", "coarse", "fine", "latencies", "open_until", "probing_until", "refreshed_at",
-        "throughputs",
+        "_failed_at", "_failures", "_measured_until", "_openings", "_outage_until", "_percentiles",
+        "_standing", "_statistics", "coarse", "cooling_until", "fine", "latencies", "open_until", "probing_until",
+        "refreshed_at", "throughputs",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -133,51 +178,57 @@ class _Record:
         self._failed_at = float("-inf")
         self._openings = 0
         self._outage_until = 0.0
-        self._cooling_until = 0.0
+        self.cooling_until = 0.0
         self._measured_until = 0.0
         self._standing: Standing = 0
         self._percentiles: tuple[Percentiles | None, Percentiles | None] = (None, None)
         self._statistics: tuple[int, int, float | None] = (0, 0, None)
 
-    def take(self, now: float, verdict: Verdict, retry_after_s: float | None) -> None:
-        """Count, and move the circuit."""
+    def take(self, now: float, verdict: Verdict, pause_s: float, count: int = 1) -> None:
+        """Count attempts that went alike, and move the circuit."""
         self.probing_until = 0.0
         fine, coarse = self.fine.at(now), self.coarse.at(now)
         if verdict == "served":
-            fine.served += 1
-            coarse.served += 1
+            fine.served += count
+            coarse.served += count
             self._failures = self._openings = 0
             self.open_until = 0.0
         elif verdict == "failed":
-            fine.failed += 1
-            coarse.failed += 1
-            self._fail(now)
+            fine.failed += count
+            coarse.failed += count
+            self._fail(now, count)
         elif verdict == "throttled":
-            coarse.throttled += 1
-            pause = COOLING_S if retry_after_s is None else min(retry_after_s, MAX_COOLING_S)
-            self._cooling_until = max(self._cooling_until, now + pause)
+            coarse.throttled += count
+            self.cooling_until = max(self.cooling_until, now + pause_s)
         elif verdict == "forbidden":
-            coarse.forbidden += 1
+            coarse.forbidden += count
         if now - self._failed_at < OUTAGE_S:
             served, failed = _sums(self.fine.since(now, OUTAGE_S))
             significant = served < _NORMAL_UPTIME * (served + failed)
             self._outage_until = self._failed_at + OUTAGE_S if significant else 0.0
 
-    def _fail(self, now: float) -> None:
+    def _fail(self, now: float, count: int) -> None:
         self._failed_at = now
-        self._failures += 1
+        self._failures += count
         probe_failed = self.open_until and now >= self.open_until
         if probe_failed or (self._failures >= OPENS_AFTER and not self.open_until):
             self.open_until = now + min(OPEN_S * 2**self._openings, MAX_OPEN_S)
             self._openings += 1
 
-    def measure(self, rings: tuple[Rolling[dict[int, int]], Rolling[dict[int, int]]], now: float, value: float) -> None:
-        """Put a measurement into its bin."""
-        place = bin_of(value)
+    def measure(
+        self, rings: tuple[Rolling[dict[int, int]], Rolling[dict[int, int]]], now: float, place: int, count: int = 1
+    ) -> None:
+        """Put measurements into their bin."""
         for ring in rings:
             histogram = ring.at(now)
-            histogram[place] = histogram.get(place, 0) + 1
+            histogram[place] = histogram.get(place, 0) + count
         self._measured_until = now + _MEASURED_S
+
+    def count_tools(self, now: float, requests: int, successes: int) -> None:
+        """Count replies that call tools."""
+        counts = self.coarse.at(now)
+        counts.tool_requests += requests
+        counts.tool_successes += successes
 
     def refresh(self, now: float) -> None:
         """Work out what is too costly for every attempt."""
@@ -201,11 +252,11 @@ class _Record:
         attempts, tool_requests, tool_success = self._statistics
         latency, throughput = self._percentiles
         return EndpointHealth(
-            broken_until=max(self.open_until, self.probing_until, self._cooling_until),
+            broken_until=max(self.open_until, self.probing_until, self.cooling_until),
             outage_until=self._outage_until,
             standing=self._standing,
             failures_in_a_row=self._failures,
-            cooling_until=self._cooling_until,
+            cooling_until=self.cooling_until,
             measured_until=self._measured_until,
             latency=latency,
             throughput=throughput,
@@ -227,6 +278,12 @@ class _Record:
             throttled_last_30m=sum(counts.throttled for counts in recent),
             forbidden_last_30m=sum(counts.forbidden for counts in recent),
         )
+
+
+def _pause(verdict: Verdict, retry_after_s: float | None) -> float:
+    if verdict != "throttled":
+        return 0.0
+    return COOLING_S if retry_after_s is None else min(retry_after_s, MAX_COOLING_S)
 
 
 def _sums(slots: Iterable[Counts]) -> tuple[int, int]:

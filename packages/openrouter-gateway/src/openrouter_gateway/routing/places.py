@@ -28,6 +28,12 @@ class Places:
             self.busy.add(key)
         return True
 
+    def ask_again(self, endpoint: Endpoint) -> None:
+        """Places that other processes had taken may be free by now."""
+        most = endpoint.max_concurrent
+        if most is None or self._running.get(endpoint.key, 0) < most:
+            self.busy.discard(endpoint.key)
+
     def give_back(self, endpoint: Endpoint) -> None:
         """Give a place back that was taken for this very endpoint."""
         if endpoint.max_concurrent is None:

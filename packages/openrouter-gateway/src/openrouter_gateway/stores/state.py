@@ -23,6 +23,8 @@ from openrouter_gateway.errors import GatewayError
 BEAT_INTERVAL_S: Final = 3.0
 DEAD_AFTER_S: Final = 15.0
 """A process that has not called `beat` for so long has crashed."""
+NEWS_S: Final = 300.0
+"""How long what processes tell each other is kept."""
 
 _DIGITS: Final = 18
 _EXACT: Final = Context(prec=80)
@@ -57,7 +59,8 @@ class Budget(Struct, frozen=True, gc=False):
 class Claim(Struct, frozen=True, kw_only=True):
     """What a request takes: `estimate` of each budget, one request and `tokens` of the key's minute, one slot.
 
-    `id` is the generation's, `now` unix seconds.
+    `id` is the generation's, `now` unix seconds. One without budgets is for the slot alone: nothing is left of it
+    when its process crashes.
     """
 
     id: str
@@ -88,6 +91,13 @@ class Unknown(Struct, frozen=True):
     """Scopes that have to be seeded first."""
 
     scopes: tuple[str, ...]
+
+
+class News(Struct, frozen=True):
+    """What another process told, some seconds ago."""
+
+    age_s: float
+    content: bytes
 
 
 Refusal: TypeAlias = Exhausted | Throttle | Unknown
@@ -149,3 +159,11 @@ class SharedState(ABC):
     @abstractmethod
     def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> Coroutine[Any, Any, None]:
         """Keep a small value for some time."""
+
+    @abstractmethod
+    async def tell(self, news: bytes, now: float) -> None:
+        """Say something to the other processes; kept for `NEWS_S`."""
+
+    @abstractmethod
+    async def hear(self, now: float) -> list[News]:
+        """Return what other processes told since the last call, in order; at the first call, all that is kept."""

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Final
 
 from openrouter_gateway.accounting.limits import Minute
-from openrouter_gateway.stores.state import Claim, Exhausted, Refusal, SharedState, Throttle, Unknown
+from openrouter_gateway.stores.state import Claim, Exhausted, News, Refusal, SharedState, Throttle, Unknown
 
 _MAX_STICKY: Final = 100_000
 
@@ -116,6 +116,13 @@ class MemoryState(SharedState):
         self._sticky.move_to_end(key)
         if len(self._sticky) > _MAX_STICKY:
             self._sticky.popitem(last=False)
+
+    async def tell(self, news: bytes, now: float) -> None:
+        """There is nobody else."""
+
+    async def hear(self, now: float) -> list[News]:
+        """There is nobody else."""
+        return []
 
 
 def _check(claim: Claim, traffic: _Traffic) -> Throttle | None:

@@ -19,8 +19,10 @@ from typing import Any, Final
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.stores.state import (
     DEAD_AFTER_S,
+    NEWS_S,
     Claim,
     Exhausted,
+    News,
     Refusal,
     SharedState,
     StateUnavailable,
@@ -33,6 +35,8 @@ _PREFIX: Final = "{openrouter-gateway}:"
 """The braces keep all keys on one node of a cluster."""
 _ORPHANS: Final = _PREFIX + "orphans"
 _PROCESSES: Final = _PREFIX + "processes"
+_NEWS: Final = _PREFIX + "news"
+_NEWS_BATCH: Final = 1_000
 _ORPHAN_BATCH: Final = 100
 _FORGET_AFTER_S: Final = 7 * 86_400
 """How long the host of a crashed process may stay down without its last requests missing in the state."""
@@ -63,7 +67,11 @@ class RedisState(SharedState):
             raise ConfigError("state.url: not a URL such as redis://localhost:6379/0") from None
         self._script = Path(__file__).with_name("state.lua").read_text("utf-8")
         self._digest = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
-        self._leases = f"{_PREFIX}leases:{secrets.token_hex(8)}"
+        self._name = secrets.token_hex(8)
+        self._leases = f"{_PREFIX}leases:{self._name}"
+        self._told = 0
+        self._heard: str | None = None  # the last entry of the stream
+        self._last_of: dict[str, int] = {}  # by process
         self._waiting: deque[tuple[tuple[Any, ...], asyncio.Future[Any]]] = deque()
         self._sender: asyncio.Task[None] | None = None
 
@@ -196,6 +204,30 @@ class RedisState(SharedState):
     async def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
         """See `SharedState`."""
         await self._send("SET", f"{_PREFIX}value:{key}", value, "EX", ttl_s)
+
+    async def tell(self, news: bytes, now: float) -> None:
+        """See `SharedState`. Numbered, because what is sent again after a lost answer would be heard twice."""
+        self._told += 1
+        oldest = f"{int((now - NEWS_S) * 1000)}-0"
+        fields = ("from", self._name, "number", self._told, "news", news)
+        added = self._send("XADD", _NEWS, "MINID", "~", oldest, "*", *fields)
+        await asyncio.gather(added, self._send("EXPIRE", _NEWS, int(NEWS_S)))
+
+    async def hear(self, now: float) -> list[News]:
+        """See `SharedState`."""
+        if self._heard is None:
+            self._heard = f"{int((now - NEWS_S) * 1000)}-0"
+        entries = await self._send("XRANGE", _NEWS, f"({self._heard}", "+", "COUNT", _NEWS_BATCH)
+        found: list[News] = []
+        for name, values in entries:
+            self._heard = name.decode()
+            sender, number = values[b"from"].decode(), int(values[b"number"])
+            if sender == self._name or number <= self._last_of.get(sender, 0):
+                continue
+            self._last_of[sender] = number
+            told_at = int(self._heard.partition("-")[0]) / 1000
+            found.append(News(min(max(now - told_at, 0.0), NEWS_S), values[b"news"]))
+        return found
 
 
 def _translate(error: Exception) -> Exception:
