@@ -12,6 +12,7 @@ thoughts, if it is to think. The model's name may ask for more:
     redacted       thoughts that only it can read
     cited          a text with a citation of the web, after a search of its own
     refusal        a refusal
+    terse          no text beside a call
 
 What came in is kept in `requests` and `headers`.
 """
@@ -163,7 +164,11 @@ def _answer(body: dict[str, Any], behaviour: str) -> tuple[list[dict[str, Any]],
         return [*blocks, {"type": "text", "text": ANSWER}], "end_turn"
     if body.get("tools") and _object(body, "tool_choice").get("type") != "none":
         call = {"type": "tool_use", "id": CALL_ID, "name": body["tools"][0]["name"], "input": {"city": "Paris"}}
-        return [*blocks, {"type": "text", "text": "Let me look."}, call], "tool_use"
+        return [
+            *blocks,
+            *([] if behaviour == "terse" else [{"type": "text", "text": "Let me look."}]),
+            call,
+        ], "tool_use"
     return [*blocks, {"type": "text", "text": GREETING}], "end_turn"
 
 

@@ -2,6 +2,7 @@
 
 answer           text, in one body or as a stream
 tools            a signed call; text once its result and its signature have come back, 400 without the signature
+gemini-3-tools   the same; takes Google's word for calls that another model made in place of a signature
 list             the chunks of a stream as a JSON list, as without `alt=sse`
 throttled        429 with a delay in its details
 key-refused      400 that speaks of the key, and quotes it
@@ -23,8 +24,9 @@ from aiohttp import web
 
 WORDS = ("Hel", "lo ", "from Gemini.")
 TEXT = "".join(WORDS)
-THOUGHT = "They want the weather."
+THOUGHT = "The user wants the weather."
 SIGNATURE = "c2lnbmF0dXJlKy8="
+UNSIGNED = "skip_thought_signature_validator"
 CALL = {"name": "get_weather", "args": {"city": "Paris"}}
 RESULT = "sunny"
 
@@ -69,7 +71,8 @@ class FakeGemini:
         refusal = _refusal(behaviour, self.keys[-1])
         if refusal is not None:
             return web.json_response(refusal, status=refusal["error"]["code"])
-        chunks = _tool_chunks(body) if behaviour == "tools" else _text_chunks(behaviour)
+        taken = (SIGNATURE, UNSIGNED) if behaviour == "gemini-3-tools" else (SIGNATURE,)
+        chunks = _tool_chunks(body, taken) if behaviour.endswith("tools") else _text_chunks(behaviour)
         if chunks is None:
             return web.json_response(
                 _error(400, "INVALID_ARGUMENT", "Function call is missing a thought_signature."), status=400
@@ -111,8 +114,8 @@ def _text_chunks(behaviour: str) -> list[dict[str, Any]]:
     return [*chunks[:-1], _chunk([{"text": WORDS[-1]}], finish="STOP")]
 
 
-def _tool_chunks(body: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the turn that is next; None where the call came back without its signature."""
+def _tool_chunks(body: dict[str, Any], taken: tuple[str, ...]) -> list[dict[str, Any]] | None:
+    """Return the turn that is next; None where a call came back without a signature that is taken."""
     turns = body["contents"]
     if len(turns) == 1:
         thought = {"text": THOUGHT, "thought": True}
@@ -122,7 +125,7 @@ def _tool_chunks(body: dict[str, Any]) -> list[dict[str, Any]] | None:
             _chunk([{"text": ""}], finish="STOP"),
         ]
     calls = [part for turn in turns for part in turn["parts"] if "functionCall" in part]
-    if any(part.get("thoughtSignature") != SIGNATURE for part in calls):
+    if any(part.get("thoughtSignature") not in taken for part in calls):
         return None
     result = turns[-1]["parts"][-1]["functionResponse"]["response"]["output"]
     return [_chunk([{"text": f"It is {result}."}], finish="STOP")]

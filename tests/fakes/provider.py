@@ -16,6 +16,7 @@
     bad-framing      a stream whose second HTTP chunk is none
     no-usage         a stream without token counts
     paced:N          N pieces of text, a tenth of a second apart
+    thinker          thinks and calls the first tool; with a result, answers if its thoughts came back as they were
 
 Embeddings and rerank are answered, too (`task_answers`), with the same faults.
 
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakes.task_answers import answer_embeddings, answer_rerank
+from fakes.thinker import think
 from fakes.threads import running_loop
 
 WORDS = ["Hello", ", ", "this ", "is ", "the ", "provider", "."]
@@ -117,9 +119,14 @@ class FakeProvider:
             return await _send_json(writer, 200, answer_embeddings(body, behaviour))
         if path.endswith("/rerank"):
             return await _send_json(writer, 200, answer_rerank(body))
+        turn = think(body) if behaviour == "thinker" else None
         if not body.get("stream"):
-            return await _send_json(writer, 200, _whole_answer())
+            return await _send_json(writer, 200, turn.whole if turn else _whole_answer())
         await _start_stream(writer)
+        if turn:
+            return await _end_stream(
+                writer, [*(_chunk(delta) for delta in turn.deltas), _chunk({}, turn.finish_reason)]
+            )
         return await self._stream(behaviour, argument, writer)
 
     async def _stream(self, behaviour: str, argument: str, writer: asyncio.StreamWriter) -> bool:

@@ -149,7 +149,9 @@ class ModelSettings(Section):
     supported_parameters: list[str] | None = None
     moderated: bool | None = None
     implicit_caching: bool | None = None
-    max_concurrent: Count | None = Field(default=None, description="Requests at a time, of each process; of all that share a state.")
+    max_concurrent: Count | None = Field(
+        default=None, description="Requests at a time, of each process; of all that share a state."
+    )
     pricing: PricingSettings | None = Field(
         default=None, description="Without, the price is not known: nothing is charged, and `max_price` excludes it."
     )
