@@ -176,7 +176,7 @@ def provider_config(
         parts.append(f'[providers.{slug}]\nname = "{slug.title()}"\nbase_url = "{base_url}"\napi_key = "sk-{slug}"\n')
         for model_id, upstream_id in models.items():
             parts.append(
-                f'[[providers.{slug}.models]]\nid = "{model_id}"\nupstream_id = "{upstream_id}"\n'
+                f'[[providers.{slug}.models]]\nid = "{model_id}"\nupstream_id = {json.dumps(upstream_id)}\n'
                 f'output_modalities = ["{outputs}"]\n'
                 'pricing = { prompt = "0.000003", completion = "0.000015" }\n'
             )

@@ -16,6 +16,8 @@
     bad-framing      a stream whose second HTTP chunk is none
     no-usage         a stream without token counts
     paced:N          N pieces of text, a tenth of a second apart
+    says:TEXT        that text
+    nothing          an answer without text, tokens or a reason for its end
     thinker          thinks and calls the first tool; with a result, answers if its thoughts came back as they were
 
 Embeddings and rerank are answered, too (`task_answers`), with the same faults.
@@ -34,7 +36,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakes.task_answers import answer_embeddings, answer_rerank
-from fakes.thinker import think
+from fakes.thinker import Turn, think
 from fakes.threads import running_loop
 
 WORDS = ["Hello", ", ", "this ", "is ", "the ", "provider", "."]
@@ -119,7 +121,7 @@ class FakeProvider:
             return await _send_json(writer, 200, answer_embeddings(body, behaviour))
         if path.endswith("/rerank"):
             return await _send_json(writer, 200, answer_rerank(body))
-        turn = think(body) if behaviour == "thinker" else None
+        turn = _scripted(behaviour, argument, body)
         if not body.get("stream"):
             return await _send_json(writer, 200, turn.whole if turn else _whole_answer())
         await _start_stream(writer)
@@ -164,6 +166,18 @@ class FakeProvider:
 async def _wait_for_end(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(ConnectionError):
         await reader.read(1)
+
+
+def _scripted(behaviour: str, text: str, body: dict[str, Any]) -> Turn | None:
+    match behaviour:
+        case "thinker":
+            return think(body)
+        case "says":
+            return Turn("stop", {"content": text}, [{"role": "assistant", "content": text}])
+        case "nothing":
+            return Turn(None, {"content": ""}, [{"role": "assistant", "content": ""}], tokens=0)
+        case _:
+            return None
 
 
 def _whole_answer() -> dict[str, Any]:

@@ -28,18 +28,28 @@ _CALL: Final[dict[str, Any]] = {
 class Turn:
     """An answer: the body of one, and the deltas of a stream that says the same."""
 
-    finish_reason: str
+    finish_reason: str | None
     message: dict[str, Any]
     deltas: list[dict[str, Any]]
+    tokens: int = 7
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """What it counts."""
+        return {"prompt_tokens": 11, "completion_tokens": self.tokens, "total_tokens": 11 + self.tokens}
 
     @property
     def whole(self) -> dict[str, Any]:
         """The body."""
         message = {"role": "assistant", "content": None, **self.message}
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
-        usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-        return {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": "x", "choices": [choice]} | {
-            "usage": usage
+        return {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "x",
+            "choices": [choice],
+            "usage": self.usage,
         }
 
 
