@@ -9,6 +9,7 @@ import pytest
 from gateway_samples import ANY_CUTS, ANY_JSON, cut_at, dicts_like, make_endpoint, make_request
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from noise import spoil
 from test_openai_protocol import check_hub_rules
 from wire_vectors import load_vectors, to_named_sse
 
@@ -414,26 +415,6 @@ def test_noise() -> None:
         check_end(events)
         if dice.random() < 0.1:
             check_hub_rules(events)
-
-
-def spoil(data: bytearray, dice: random.Random) -> None:
-    """Change the data somewhere: another byte, a piece less, a piece twice, a value of another kind."""
-    at = dice.randrange(len(data) + 1)
-    match dice.randrange(5):
-        case 0:
-            data[at : at + 1] = bytes([dice.randrange(256)])
-        case 1:
-            del data[at : at + dice.randint(1, 200)]
-        case 2:
-            data[at:at] = data[at : at + dice.randint(1, 400)]
-        case 3:
-            start = data.find(b":", at)
-            end = min((place for sign in b",}" if (place := data.find(sign, start)) > 0), default=start)
-            data[start + 1 : end] = dice.choice([b"null", b"1", b'"x"', b"[]", b"{}", b"true", b"1e400", b"-1"])
-        case _:
-            data[at:at] = dice.choice([b"\n\n", b"\r", b"event: error\n", b"data: {}\n\n", b"\xff", b"data\n\n", b'"'])
-    if not data:
-        data += b"\n"
 
 
 class TestRefusals:

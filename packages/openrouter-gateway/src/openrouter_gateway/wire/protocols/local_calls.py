@@ -86,7 +86,7 @@ class CallDecoder:
         reader = self._readers.get(index)
         if reader is None:
             # The same request gets the same id, so replays agree; within a conversation, each call gets another.
-            digest = blake2b(self._seed + index.to_bytes(4, "big"), digest_size=12).hexdigest()
+            digest = blake2b(self._seed + (index & 0xFFFF_FFFF).to_bytes(4, "big"), digest_size=12).hexdigest()
             reader = self._readers[index] = _ChoiceReader(self._plan, f"call_{digest}")
         return reader
 
