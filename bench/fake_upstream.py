@@ -1,7 +1,7 @@
-"""A fast OpenAI-compatible upstream: prepared answers over raw asyncio, so that it is never the bottleneck.
+"""A fast upstream with OpenAI's API and Anthropic's: prepared answers over raw asyncio, never the bottleneck.
 
-Answers `POST .../chat/completions` as the model's name says (see `workload`). Streams are sent one event per
-HTTP chunk, as providers do; a burst goes out in a few writes that cut events anywhere. A connection may be
+Answers `POST .../chat/completions` and `.../messages` as the model's name says (see `workload`). Streams are sent one
+event per HTTP chunk, as providers do; a burst goes out in a few writes that cut events anywhere. A connection may be
 reused; a second request before the answer to the first is complete (pipelining) closes it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from collections.abc import Generator
 from functools import cache
 from typing import cast
 
@@ -17,7 +18,7 @@ import httptools
 import msgspec
 import uvloop
 
-from workload import ANSWER, Shape, parse_shape
+from workload import ANSWER, CLAUDE, Shape, parse_shape
 
 _BURST_WRITES = 4
 _CREATED = 1_700_000_000
@@ -95,13 +96,43 @@ def _stream(model: str, shape: Shape) -> tuple[bytes, ...]:
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
         b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
     )
+    if model.startswith(CLAUDE):
+        return _split(head + b"".join(_message_events(model, shape)), shape)
     first = head + _chunk(model, _choice({"role": "assistant", "content": "", "refusal": None}))
     contents = [_chunk(model, _choice({"content": word})) for word in shape.words]
     usage = _chunk(model, [], usage=_USAGE)
     last = _chunk(model, _choice({}, "stop")) + usage + _frame(b"[DONE]") + _END
     if shape.gap_s and not shape.cut:
         return (first, *contents[:-1], b"".join(contents[-1:]) + last)
-    whole = first + b"".join(contents) + last
+    return _split(first + b"".join(contents) + last, shape)
+
+
+def _message_events(model: str, shape: Shape) -> Generator[bytes]:
+    """The same words in Anthropic's events."""
+    message: dict[str, object] = {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+    }
+    counts = {"input_tokens": 220, "output_tokens": 1}
+    yield _event("message_start", message=message | {"stop_reason": None, "stop_sequence": None, "usage": counts})
+    yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    for word in shape.words:
+        yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
+    yield _event("content_block_stop", index=0)
+    stop = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield _event("message_delta", delta=stop, usage={"output_tokens": 200})
+    yield _event("message_stop") + _END
+
+
+def _event(kind: str, **fields: object) -> bytes:
+    data = b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode({"type": kind, **fields}))
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _split(whole: bytes, shape: Shape) -> tuple[bytes, ...]:
     step = len(whole) // (shape.chunks if shape.cut else _BURST_WRITES) + 1
     return tuple(whole[at : at + step] for at in range(0, len(whole), step))
 
@@ -149,7 +180,7 @@ class _Upstream(asyncio.Protocol):
             self._close()
 
     def _answer(self, transport: asyncio.Transport, url: bytes, body: bytes) -> None:
-        if self._parser.get_method() != b"POST" or not url.endswith(b"/chat/completions"):
+        if self._parser.get_method() != b"POST" or not url.endswith((b"/chat/completions", b"/messages")):
             transport.write(_refuse(b"404 Not Found", "unknown_url"))
             return
         try:

@@ -32,13 +32,17 @@ class MeasurementError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """One thing to measure; CPU time is divided by requests times `units`: 1, or the events of a stream."""
+    """One thing to measure; CPU time is divided by requests times `units`: 1, or the events of a stream.
+
+    `only`: the one server that can serve it.
+    """
 
     name: str
     model: str
     connections: int
     units: int = 1
     stream: bool = False
+    only: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +222,8 @@ class Bench:
         for round_ in range(rounds + 1):
             for workload in workloads:
                 for server in servers:
+                    if workload.only not in (None, server.name):
+                        continue
                     span_s = seconds if round_ else seconds / 2
                     sample = self.measure(server, workload, round_=round_, seconds=span_s)
                     if round_:

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,8 @@ from workload import REQUEST_BYTES
 DIRECT = "upstream"
 REFERENCE = "reference"
 GATEWAY = "gateway"
+TRANSLATED = "translated"
+"""Streams of the Messages API upstream that become chat completions."""
 _HARNESS_HEADROOM = 3
 _FOREIGN_BUSY = 0.1
 _NONE = "-"
@@ -219,7 +221,27 @@ class Report:
                 at_most=2.2,
             ),
             Verdict(what="gateway added p50 at one connection, ms", measured=added_ms, at_most=1),
+            Verdict(
+                what="CPU per event of a stream that is translated / of one that is not",
+                measured=Spread.from_values(
+                    own / same
+                    for own, same in zip(self._cpu_us(GATEWAY, TRANSLATED), self._cpu_us(GATEWAY, "burst"), strict=True)
+                ),
+                at_most=2.5,
+            ),
+            Verdict(
+                what="added p50 of a stream that is translated / of one that is not, one connection",
+                measured=Spread.from_values(self._translated_delays()),
+                at_most=2.5,
+            ),
         ]
+
+    def _translated_delays(self) -> Iterator[float]:
+        workloads = (f"{TRANSLATED}-1", "stream-1")
+        own, same = ([sample.p50_us for sample in self._cells[GATEWAY, name]] for name in workloads)
+        direct = [sample.p50_us for sample in self._cells[DIRECT, "stream-1"]]
+        for translated_us, same_us, direct_us in zip(own, same, direct, strict=True):
+            yield (translated_us - direct_us) / (same_us - direct_us)
 
     def warnings(self) -> list[str]:
         """What makes the figures doubtful."""

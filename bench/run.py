@@ -33,7 +33,17 @@ from measure import (
     read_rss_mb,
     start_load,
 )
-from report import GATEWAY, ClientFigures, Memory, Report, describe_machine, encode_results, print_sheet
+from report import (
+    DIRECT,
+    GATEWAY,
+    TRANSLATED,
+    ClientFigures,
+    Memory,
+    Report,
+    describe_machine,
+    encode_results,
+    print_sheet,
+)
 from servers import (
     Place,
     Server,
@@ -46,7 +56,7 @@ from servers import (
     start_reference,
     start_upstream,
 )
-from workload import parse_shape
+from workload import CLAUDE, parse_shape
 
 _HERE = Path(__file__).resolve().parent
 _SERVERS = ("reference", "nginx", GATEWAY)
@@ -56,10 +66,10 @@ _WIDTH = 132
 _LEDGER_WAIT_S = 30
 
 
-def _streaming(name: str, model: str) -> Workload:
+def _streaming(name: str, model: str, *, connections: int = 32, only: str | None = None) -> Workload:
     shape = parse_shape(model)
     assert shape
-    return Workload(name=name, model=model, connections=32, units=shape.events, stream=True)
+    return Workload(name=name, model=model, connections=connections, units=shape.events, stream=True, only=only)
 
 
 WORKLOADS = [
@@ -68,6 +78,9 @@ WORKLOADS = [
     Workload(name="json-256", model="json", connections=256),
     _streaming("burst", "burst-200"),
     _streaming("paced", "paced-50-5"),
+    _streaming("stream-1", "burst-20", connections=1),
+    _streaming(TRANSLATED, f"{CLAUDE}burst-200", only=GATEWAY),
+    _streaming(f"{TRANSLATED}-1", f"{CLAUDE}burst-20", connections=1, only=GATEWAY),
 ]
 # Bursts arrive whole and paced events one by one, so a server that mishandles a cut event would pass unseen.
 CHECK = _streaming("cut", "cut-30-1")
@@ -164,7 +177,8 @@ def _measure_servers(options: Options, directory: Path, console: Console) -> tup
             for server in servers:
                 bench.check(server, CHECK)
             plan = bench.measure_all([upstream, *servers], WORKLOADS, rounds=options.rounds, seconds=options.seconds)
-            total = (len(servers) + 1) * len(WORKLOADS)
+            names = [DIRECT, *(server.name for server in servers)]
+            total = sum(each.only in (None, name) for each in WORKLOADS for name in names)
             for sample in plan:
                 samples.append(sample)
                 if len(samples) % total == 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+from workload import CLAUDE
 
 _HERE = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 30
@@ -219,14 +222,14 @@ url = "sqlite:///{directory}/ledger.db"
 journal = "{directory}/journal"
 """
 _PROVIDER = """\
-[providers.bench{number}]
-name = "Bench {number}"
-protocol = "openai"
+[providers.{slug}]
+name = "{slug}"
+protocol = "{protocol}"
 base_url = "http://127.0.0.1:{upstream}/v1"
 api_key = "sk-bench"
 """
 _MODEL = """\
-[[providers.bench{number}.models]]
+[[providers.{slug}.models]]
 id = "bench/{model}"
 upstream_id = "{model}"
 context_length = 32768
@@ -247,9 +250,11 @@ def start_gateway(place: Place, upstream: Server, models: list[str]) -> Generato
     port = _take_port()
     config = place.directory / "gateway.toml"
     parts = [_GATEWAY.format(directory=place.directory)]
-    for number in _PROVIDERS:
-        parts.append(_PROVIDER.format(number=number, upstream=upstream.port))
-        parts += [_MODEL.format(number=number, model=model) for model in models]
+    for protocol, number in itertools.product(("openai", "anthropic"), _PROVIDERS):
+        slug = f"{protocol}-{number}"
+        parts.append(_PROVIDER.format(slug=slug, protocol=protocol, upstream=upstream.port))
+        own = [model for model in models if model.startswith(CLAUDE) == (protocol == "anthropic")]
+        parts += [_MODEL.format(slug=slug, number=number, model=model) for model in own]
     config.write_text("".join(parts))
     program = Path(sys.executable).parent / "openrouter-gateway"
     if not program.exists():

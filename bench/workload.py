@@ -2,7 +2,8 @@
 
 A model's last path segment names the shape of its answer: `json`, `burst-<chunks>` (all at once),
 `paced-<chunks>-<milliseconds apart>`, or `cut-<chunks>-<milliseconds apart>`, whose writes end in the middle
-of events and of HTTP chunks. A prefix such as `bench/` is for the server in between.
+of events and of HTTP chunks. A prefix such as `bench/` is for the server in between; one with `claude-` is answered
+alike by the upstream's Messages API.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ REQUEST_BYTES = 1024
 FRAMING_EVENTS = 4
 DEFAULT_CHUNKS = 20
 
-_SHAPE = re.compile(r"json|burst-(?P<burst>\d{1,5})|(?P<kind>paced|cut)-(?P<chunks>\d{1,5})-(?P<gap>\d{1,5})")
+CLAUDE = "claude-"
+
+_SHAPE = re.compile(
+    rf"(?:{CLAUDE})?(?:json|burst-(?P<burst>\d{{1,5}})|(?P<kind>paced|cut)-(?P<chunks>\d{{1,5}})-(?P<gap>\d{{1,5}}))"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
