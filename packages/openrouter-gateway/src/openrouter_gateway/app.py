@@ -18,12 +18,19 @@ from starlette.applications import Starlette
 from openrouter_gateway.accounting.authorize import hash_key
 from openrouter_gateway.callers.base import Caller
 from openrouter_gateway.callers.http import HTTPCaller
-from openrouter_gateway.callers.local import LocalCaller, LocalModel, LocalSettings, find_default_model
-from openrouter_gateway.callers.pool import Pool, Timeouts
+from openrouter_gateway.callers.local import (
+    LocalCaller,
+    LocalModel,
+    LocalSettings,
+    RecordedLocalCaller,
+    find_default_model,
+)
+from openrouter_gateway.callers.pool import Pool, Poster, Timeouts
 from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
 from openrouter_gateway.config.plugins import build_plugins
 from openrouter_gateway.config.reload import reload_settings
 from openrouter_gateway.config.settings import LOCAL, LOOPBACK_NAMES, Settings, settings_from_environment
+from openrouter_gateway.config.testing import build_faults, notes_of, open_recordings, provider_pool
 from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.edge.accounts import Office, build_account_routes
 from openrouter_gateway.edge.asgi import BASES, Edge, credential_of
@@ -55,6 +62,7 @@ class Gateway:
         self._keys = load_keys(settings)
         self._catalog = build_catalog(settings, frozenset(self._keys))
         self._key_hashes = _key_hashes(settings)
+        self._recordings = open_recordings(settings.recording)
         self._local = _local_model(settings)
         if self._local is not None:
             self._local.check()
@@ -89,7 +97,9 @@ class Gateway:
 
     def notes(self) -> list[str]:
         """Return what else the operator should know, a sentence each."""
-        return waiting_providers(self._settings, frozenset(self._keys))
+        settings = self._settings
+        testing = notes_of(settings.recording, self._recordings, settings.faults)
+        return waiting_providers(settings, frozenset(self._keys)) + testing
 
     def services(self) -> Services:
         """Return what serving needs; there once the server has started up."""
@@ -114,8 +124,9 @@ class Gateway:
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         settings = self._settings
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
-        http = HTTPCaller(pool, self._keys)
-        plugins = build_plugins(settings, pool, lambda: time.strftime("%Y-%m-%d", time.gmtime()))
+        providers = provider_pool(settings.recording, self._recordings, pool, lambda: self._keys.values())
+        http = HTTPCaller(providers, self._keys)
+        plugins = build_plugins(settings, providers, lambda: time.strftime("%Y-%m-%d", time.gmtime()))
         database, state = Database(settings.ledger.database_url), _shared_state(settings)
         accounts = Accounts(database)
         accountant = Accountant(
@@ -158,8 +169,9 @@ class Gateway:
                 comment_interval_s=settings.server.comment_interval_s,
                 attempt_limit_s=settings.upstream.attempt_timeout_s,
                 request_limit_s=settings.upstream.request_timeout_s,
+                faults=build_faults(settings.faults, _configured_keys(settings)),
             )
-            with self._reload_on_hangup(pool):
+            with self._reload_on_hangup(providers):
                 yield
         finally:
             await self.edge.close()
@@ -168,6 +180,7 @@ class Gateway:
                 await self._local.close()
             await plugins.close()
             await pool.close()
+            await providers.close()
             await shared_health.close()
             await places.close()
             await accountant.close()
@@ -179,7 +192,7 @@ class Gateway:
             await database.close()
 
     @contextmanager
-    def _reload_on_hangup(self, pool: Pool) -> Generator[None]:
+    def _reload_on_hangup(self, providers: Poster) -> Generator[None]:
         """Read the configuration again at SIGHUP, where there is one and this thread may listen to it."""
         if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
             yield
@@ -187,7 +200,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
 
         def start() -> None:
-            task = loop.create_task(self._reload(pool))
+            task = loop.create_task(self._reload(providers))
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
 
@@ -199,7 +212,7 @@ class Gateway:
             for task in self._reloads:
                 task.cancel()
 
-    async def _reload(self, pool: Pool) -> None:
+    async def _reload(self, providers: Poster) -> None:
         """Serve later requests as the configuration says now; running ones keep the services they began with."""
         async with self._reloading:
             try:
@@ -207,13 +220,17 @@ class Gateway:
             except ConfigError as error:
                 log_refused_config(error)
                 return
+            faults = self.services().faults
+            if found.settings.faults != self._settings.faults:  # else they go on counting
+                faults = build_faults(found.settings.faults, _configured_keys(found.settings))
             self._settings, self._keys, self._catalog = found.settings, found.keys, found.catalog
             self._key_hashes = _key_hashes(found.settings)
             self._services = msgspec.structs.replace(
                 self.services(),
                 catalog=found.catalog,
-                callers=_callers(found.catalog, HTTPCaller(pool, found.keys), self._local),
+                callers=_callers(found.catalog, HTTPCaller(providers, found.keys), self._local),
                 policy=found.settings.policy.to_core(),
+                faults=faults,
             )
             self.services().accountant.configured = self._key_hashes
             self.services().health.retain(found.catalog.endpoint_keys())
@@ -262,7 +279,12 @@ def _end_with_parent() -> None:
 
 
 def _key_hashes(settings: Settings) -> frozenset[str]:
-    return frozenset([hash_key(key.get_secret_value()) for key in settings.auth.keys] + settings.auth.key_hashes)
+    return frozenset([*_configured_keys(settings), *settings.auth.key_hashes])
+
+
+def _configured_keys(settings: Settings) -> dict[str, str]:
+    """Return the keys that the configuration has, by hash."""
+    return {hash_key(key.get_secret_value()): key.get_secret_value() for key in settings.auth.keys}
 
 
 def _shared_state(settings: Settings) -> SharedState:
@@ -271,7 +293,7 @@ def _shared_state(settings: Settings) -> SharedState:
 
 def _local_model(settings: Settings) -> LocalModel | None:
     embedded = settings.embedded
-    if not embedded.enabled:
+    if not embedded.enabled or settings.recording.replays:
         return None
     return LocalModel(
         LocalSettings(
@@ -287,6 +309,8 @@ def _callers(catalog: Catalog, http: HTTPCaller, local: LocalModel | None) -> di
     callers: dict[str, Caller] = {provider.slug: http for provider in catalog.providers}
     if local is not None:
         callers[LOCAL] = LocalCaller(local, http)
+    elif any(provider.protocol == LOCAL for provider in catalog.providers):
+        callers[LOCAL] = RecordedLocalCaller(http)
     return callers
 
 

@@ -85,11 +85,27 @@ def serve(
     stand_in: Annotated[
         bool, typer.Option("--stand-in", help="Answer every model of the catalogue with the embedded one.")
     ] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Record what is exchanged with providers in this directory, without keys.")
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Answer from the recordings in this directory; no provider is asked, no key needed."),
+    ] = None,
+    replay_timing: Annotated[
+        bool, typer.Option("--replay-timing", help="Replay as slowly as it was recorded, rather than at once.")
+    ] = False,
 ) -> None:
     """Serve the OpenRouter API until SIGTERM or Ctrl-C."""
+    if record and replay:
+        raise typer.BadParameter("it excludes --record: what is replayed need not be recorded", param_hint="--replay")
     overrides = {"SERVER__HOST": host, "SERVER__PORT": port, "SERVER__WORKERS": workers}
     if stand_in:
         overrides["STAND_IN"] = "true"
+    if record or replay:
+        overrides |= {"RECORDING__MODE": "record" if record else "replay", "RECORDING__DIRECTORY": record or replay}
+    if replay_timing:
+        overrides["RECORDING__TIMING"] = "true"
     for name, value in overrides.items():
         # Worker processes read the environment, so options go through it, too.
         if value is not None:

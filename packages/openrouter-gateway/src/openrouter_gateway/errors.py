@@ -7,7 +7,7 @@ GatewayError
 |                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, WrongEndpoint, ConstraintFiltered
 |- UpstreamError           a provider's fault, each with `failover`:
-|  |- Refused, Throttled (AtCapacity), Unavailable, TimedOut, Garbled, Cut
+|  |- Refused, Throttled (AtCapacity), Unavailable (NotRecorded), TimedOut, Garbled, Cut
 |- ConfigError             the operator's settings; never on the wire
 |- InternalError           our fault; its message is masked on the wire
 
@@ -268,6 +268,10 @@ class AtCapacity(Throttled):
 
 class Unavailable(UpstreamError):
     """The provider cannot be reached, refuses our key, or answers 5xx."""
+
+
+class NotRecorded(Unavailable):
+    """Answers come from recordings, and there is none of this request; no provider was asked."""
 
 
 class TimedOut(UpstreamError):

@@ -294,7 +294,7 @@ class _Generation:
 
     async def _call_endpoint(self, endpoint: Endpoint, prepared: Prepared, deadline: asyncio.Timeout | None) -> None:
         reply = self._reply(self._head(endpoint))
-        caller = self._services.callers[endpoint.provider.slug]
+        caller = self._services.caller_of(endpoint, self._grant)
         if self._kept is not None:
             self._kept[2].clear()
         async with aclosing(prepared.call(caller)) as batches:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from openrouter_gateway.accounting.authorize import Grant
 from openrouter_gateway.accounting.response_cache import CacheWish
 from openrouter_gateway.callers.base import Caller
+from openrouter_gateway.callers.faults import Faults
 from openrouter_gateway.callers.plugins import Plugins
-from openrouter_gateway.core.catalog import AccountPolicy, Catalog
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog, Endpoint
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.answers import Answers
@@ -60,3 +62,9 @@ class Services(Struct, frozen=True, kw_only=True):
     comment_interval_s: float
     attempt_limit_s: float | None = None
     request_limit_s: float | None = None
+    faults: Faults | None = None
+
+    def caller_of(self, endpoint: Endpoint, grant: Grant) -> Caller:
+        """Return what calls an endpoint on behalf of whom a grant is."""
+        caller = self.callers[endpoint.provider.slug]
+        return caller if self.faults is None else self.faults.around(caller, grant)

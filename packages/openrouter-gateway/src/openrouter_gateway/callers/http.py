@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
-from openrouter_gateway.callers.pool import Pool, Reply, Target
+from openrouter_gateway.callers.pool import Answer, Poster, Target
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed
@@ -21,7 +21,7 @@ class HTTPCaller:
     `keys` maps provider slugs to keys. Providers that need none, such as local servers, may be absent.
     """
 
-    def __init__(self, pool: Pool, keys: Mapping[str, str]) -> None:
+    def __init__(self, pool: Poster, keys: Mapping[str, str]) -> None:
         self._pool = pool
         self._keys = dict(keys)
         self._targets: dict[tuple[str, str, Address], Target] = {}
@@ -46,7 +46,7 @@ class HTTPCaller:
         protocol = PROTOCOLS[endpoint.protocol]
         codec = codec_of(endpoint.protocol, request)
         body = codec.encode(request, endpoint)
-        reply: Reply | None = None
+        reply: Answer | None = None
         try:
             reply = await self._pool.post(target, body)
             if not 200 <= reply.status < 300:
@@ -79,7 +79,7 @@ def target_of(protocol: Protocol, address: Address, base_url: str, key: str | No
     return Target.from_parts(base_url.rstrip("/") + address.path, headers, key or "")
 
 
-async def _read_refusal(reply: Reply) -> bytes:
+async def _read_refusal(reply: Answer) -> bytes:
     pieces = bytearray()
     while len(pieces) < _MAX_REFUSAL_BYTES and (data := await reply.read_some()):
         pieces += data

@@ -80,6 +80,9 @@ class LocalAddress(Struct, frozen=True):
         return f"LocalAddress({self.base_url})"
 
 
+_NO_CHILD: Final = LocalAddress("http://127.0.0.1/v1", "")
+
+
 class ChildFailed(Exception):
     """The child ended before it answered; the message is the end of its log."""
 
@@ -373,7 +376,7 @@ class LocalCaller:
             while True:
                 child = await self._model.address(self._ready_timeout_s)
                 try:
-                    async with aclosing(self._call_child(child, request, endpoint)) as batches:
+                    async with aclosing(_call_child(self._http, child, request, endpoint)) as batches:
                         async for events in batches:
                             yield events
                 except (Cut, Unavailable) as error:
@@ -383,10 +386,24 @@ class LocalCaller:
                 else:
                     return
 
-    def _call_child(self, child: LocalAddress, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
-        address = codec_of(endpoint.protocol, request).address(request, endpoint)
-        target = _target(PROTOCOLS[endpoint.protocol], child, address)
-        return self._http.call_at(target, request, endpoint)
+
+class RecordedLocalCaller:
+    """Calls the embedded model where none runs: for a pool that answers from recordings."""
+
+    def __init__(self, http: HTTPCaller) -> None:
+        self._http = http
+
+    def call(self, request: ChatRequest, endpoint: Endpoint) -> AsyncGenerator[list[Event]]:
+        """See `base.Caller`."""
+        return _call_child(self._http, _NO_CHILD, request, endpoint)
+
+
+def _call_child(
+    http: HTTPCaller, child: LocalAddress, request: ChatRequest, endpoint: Endpoint
+) -> AsyncGenerator[list[Event]]:
+    address = codec_of(endpoint.protocol, request).address(request, endpoint)
+    target = _target(PROTOCOLS[endpoint.protocol], child, address)
+    return http.call_at(target, request, endpoint)
 
 
 def _target(protocol: Protocol, child: LocalAddress, address: Address) -> Target:
@@ -396,4 +413,4 @@ def _target(protocol: Protocol, child: LocalAddress, address: Address) -> Target
     a new one costs nothing next to a generation.
     """
     headers = {**dict(address.headers), **protocol.auth_headers(child.api_key), "Connection": "close"}
-    return Target.from_parts(child.base_url + address.path, headers)
+    return Target.from_parts(child.base_url + address.path, headers, child.api_key)

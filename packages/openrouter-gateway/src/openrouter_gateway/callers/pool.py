@@ -1,4 +1,4 @@
-"""Connections to providers: everything else sees `Pool` and `Reply`.
+"""Connections to providers: everything else sees `Pool` and `Reply`, by their interfaces `Poster` and `Answer`.
 
 One pool per process. Redirects are not followed, cookies are not kept, replies are not decompressed: a provider's API
 needs none of it, and each is a way for one caller's data to reach another.
@@ -10,7 +10,9 @@ import re
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
+from typing import Protocol as Interface
 
 from msgspec import Struct
 
@@ -18,7 +20,7 @@ from openrouter_gateway.callers.http1 import KEEPALIVE_S, Connection, Reply
 from openrouter_gateway.callers.target import Target
 from openrouter_gateway.errors import TimedOut, Unavailable
 
-__all__ = ["Pool", "Reply", "Target", "Timeouts"]
+__all__ = ["Answer", "Pool", "Poster", "Reply", "Target", "Timeouts"]
 
 _TICK_S: Final = 1.0
 _GOODBYE_S: Final = 1.0
@@ -34,6 +36,44 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     connect_s: float = 10.0
     idle_s: float = 600.0
     keepalive_s: float = KEEPALIVE_S
+
+
+class Answer(Interface):
+    """What `Reply` is to those who read it."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; names in any case."""
+        ...
+
+    async def read_some(self) -> bytes:
+        """See `Reply.read_some`."""
+        ...
+
+    def finish(self) -> None:
+        """See `Reply.finish`."""
+        ...
+
+    def close(self) -> None:
+        """See `Reply.close`."""
+        ...
+
+
+class Poster(Interface):
+    """What `Pool` is to those who call providers: something else may answer in its place, or listen."""
+
+    async def post(self, target: Target, body: bytes) -> Answer:
+        """See `Pool.post`."""
+        ...
+
+    async def close(self) -> None:
+        """See `Pool.close`. Idempotent."""
+        ...
 
 
 class Pool:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 from typing import Protocol as Interface
 
-from openrouter_gateway.callers.pool import Pool, Reply, Target
+from openrouter_gateway.callers.pool import Answer, Poster, Target
 from openrouter_gateway.errors import TimedOut, Unavailable, UpstreamError
 from openrouter_gateway.plugins.engines import ENGINES, NotResults, read_results
 from openrouter_gateway.plugins.web import SearchQuery, SearchResult, keep_admitted
@@ -29,7 +29,7 @@ class SearchEngine(Interface):
 class HTTPSearchEngine:
     """One of `plugins.engines` at its address, with the gateway's key for it."""
 
-    def __init__(self, pool: Pool, name: str, *, base_url: str | None, key: str, timeout_s: float) -> None:
+    def __init__(self, pool: Poster, name: str, *, base_url: str | None, key: str, timeout_s: float) -> None:
         """Raises `KeyError` for an engine that is not known, `ConfigError` for an address that cannot be one."""
         self.name = name
         self._pool = pool
@@ -55,7 +55,7 @@ class HTTPSearchEngine:
             raise type(error)(f"Web search: {self.name} failed: {error.message}", provider=self.name) from None
 
     async def _ask(self, body: bytes) -> bytes:
-        reply: Reply | None = None
+        reply: Answer | None = None
         try:
             reply = await self._pool.post(self._target, body)
             if reply.status != 200:

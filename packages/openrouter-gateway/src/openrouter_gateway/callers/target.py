@@ -77,6 +77,12 @@ class Target(Struct, frozen=True, kw_only=True):
             secrets=tuple(secret for secret in secrets if secret),
         )
 
+    def to_parts(self) -> tuple[str, str, dict[str, str]]:
+        """Return method, URL and headers of the request. The key is among the headers, and maybe in the URL."""
+        first, *lines = self.head.decode().split("\r\n")[:-1]
+        method, resource, _ = first.split(" ")
+        return method, self.origin + resource, dict(line.split(": ", 1) for line in lines)
+
     def hide_key(self, error: UpstreamError) -> None:
         """Take our key out of what the provider says, in case it quotes it."""
         message = error.message

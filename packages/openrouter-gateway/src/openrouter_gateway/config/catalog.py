@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import BaseModel
 
+from openrouter_gateway.callers.target import Target
 from openrouter_gateway.config.latest import newest
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.settings import (
@@ -20,6 +21,7 @@ from openrouter_gateway.config.settings import (
     Settings,
 )
 from openrouter_gateway.config.snapshot import Snapshot, load_snapshot
+from openrouter_gateway.config.testing import open_recordings
 from openrouter_gateway.config.values import NO_KEY, is_key
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
 from openrouter_gateway.errors import ConfigError
@@ -39,16 +41,21 @@ _PRICE_FIELDS: Final = {
     "input_cache_write_1h": "cache_write_1h",
 }
 """Settings of prices that have another name in the catalogue."""
+_REPLAYED: Final = "none-is-needed-while-replaying"
+"""In place of a key that nobody is sent."""
 _MODEL_LISTS: Final = ("input_modalities", "output_modalities", "supported_parameters", "aliases")
 
 
 def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the key of every provider that has one, by slug: from the settings, or its variable.
 
+    Where recordings answer, the providers that were recorded need none.
+
     Raises:
-        ConfigError: a provider names a variable that is not set; a variable holds what cannot be a key.
+        ConfigError: a provider names a variable that is not set; a variable holds what cannot be a key; the recordings
+            cannot be read.
     """
-    keys: dict[str, str] = {}
+    keys = _keys_of_recorded(settings)
     for slug, row in load_provider_rows().items():
         if row.key_env is not None and (found := _key_of(environment, row.key_env)):
             keys[slug] = found
@@ -57,11 +64,26 @@ def load_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -
             keys[slug] = provider.api_key.get_secret_value()
         elif provider.api_key_env is not None:
             found = _key_of(environment, provider.api_key_env)
+            if not found and settings.recording.replays:
+                continue
             if not found:
                 key = ("providers", slug, "api_key_env")
                 raise SettingError(key, f"names the variable {provider.api_key_env}, which is not set")
             keys[slug] = found
     return keys
+
+
+def _keys_of_recorded(settings: Settings) -> dict[str, str]:
+    library = open_recordings(settings.recording) if settings.recording.replays else None
+    if library is None:
+        return {}
+    found: dict[str, str] = {}
+    for slug, row in load_provider_rows().items():
+        changes = settings.providers.get(slug)
+        base_url = (changes.base_url if changes else None) or row.base_url
+        if row.key_env is not None and Target.from_parts(base_url, {}).origin in library.origins:
+            found[slug] = _REPLAYED
+    return found
 
 
 def _key_of(environment: Mapping[str, str], variable: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from openrouter_gateway.callers.fetch import Fetcher
 from openrouter_gateway.callers.media import MediaFetcher, MediaLimits
 from openrouter_gateway.callers.plugins import Plugins
-from openrouter_gateway.callers.pool import Pool
+from openrouter_gateway.callers.pool import Poster
 from openrouter_gateway.callers.search import HTTPSearchEngine
 from openrouter_gateway.callers.workshop import Workshop, WorkshopLimits
 from openrouter_gateway.config.plugin_settings import WebSettings
 from openrouter_gateway.config.settings import Settings
 
 
-def build_plugins(settings: Settings, pool: Pool, today: Callable[[], str]) -> Plugins:
+def build_plugins(settings: Settings, pool: Poster, today: Callable[[], str]) -> Plugins:
     """Return what plugins work with; to be closed. `pool` is for the search engine, `today` gives a date to be read.
 
     Raises:
@@ -31,7 +31,7 @@ def build_plugins(settings: Settings, pool: Pool, today: Callable[[], str]) -> P
     )
 
 
-def _search_engine(web: WebSettings, pool: Pool) -> HTTPSearchEngine | None:
+def _search_engine(web: WebSettings, pool: Poster) -> HTTPSearchEngine | None:
     if web.engine is None:
         return None
     key = "" if web.api_key is None else web.api_key.get_secret_value()

@@ -9,7 +9,7 @@ from openrouter_gateway.config.settings import Settings, config_path, load_setti
 from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.errors import ConfigError
 
-RELOADED: Final = frozenset({"aliases", "auth", "catalog", "models", "policy", "providers"})
+RELOADED: Final = frozenset({"aliases", "auth", "catalog", "faults", "models", "policy", "providers"})
 """The sections that a reload changes; all others are for the next start."""
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from openrouter_gateway.config.broadcast import BroadcastSettings, DestinationSettings
 from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
+from openrouter_gateway.config.testing import FaultSettings, RecordingSettings
 from openrouter_gateway.config.toml_lines import find_line
 from openrouter_gateway.config.values import BaseURL, Key, Section
 from openrouter_gateway.core.catalog import AccountPolicy
@@ -309,6 +310,8 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     broadcast: BroadcastSettings = BroadcastSettings()
     destinations: list[DestinationSettings] = Field(default_factory=list[DestinationSettings])
+    recording: RecordingSettings = RecordingSettings()
+    faults: list[FaultSettings] = Field(default_factory=list[FaultSettings])
     log_format: Literal["text", "json"] = "text"
     stand_in: bool = Field(default=False, description="Answer every model of the catalogue with the embedded one.")
 

@@ -17,7 +17,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from openrouter_gateway.core.health import EndpointHealth, HealthReport, Percentiles, Standing, Verdict
-from openrouter_gateway.errors import AtCapacity, Refused, Throttled, UpstreamError
+from openrouter_gateway.errors import AtCapacity, NotRecorded, Refused, Throttled, UpstreamError
 from openrouter_gateway.routing.tally import Tally
 from openrouter_gateway.routing.windows import Counts, Rolling, bin_of, new_histogram, percentiles
 
@@ -46,7 +46,7 @@ def verdict_of(error: UpstreamError | None) -> Verdict:
     """
     if error is None:
         return "served"
-    if isinstance(error, AtCapacity):
+    if isinstance(error, (AtCapacity, NotRecorded)):
         return "abandoned"
     if isinstance(error, Throttled) or error.provider_status == 429:
         return "throttled"
