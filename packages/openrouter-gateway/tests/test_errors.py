@@ -44,6 +44,7 @@ TABLE = {
     "Refused": (400, "invalid_request"),
     "Throttled": (429, "rate_limit_exceeded"),
     "Unavailable": (502, "provider_unavailable"),
+    "NotRecorded": (502, "provider_unavailable"),
     "TimedOut": (504, "timeout"),
     "Garbled": (502, "provider_unavailable"),
     "Cut": (502, "provider_unavailable"),

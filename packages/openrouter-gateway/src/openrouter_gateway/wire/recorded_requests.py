@@ -1,4 +1,7 @@
-"""Which recorded request is the one that is made now: the same method, path and JSON, whatever the headers say."""
+"""Which recorded request is the one that is made now: the same method, path and JSON, whatever the headers say.
+
+Who asks does not count: providers are told a pseudonym, which depends on the key that the caller has.
+"""
 
 import hashlib
 import json
@@ -24,15 +27,26 @@ def find_differences(body: bytes, other: bytes) -> list[str]:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return _without_user(json.loads(body))
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")
+
+
+def _without_user(value: Any) -> Any:
+    """Return a body without `user` (OpenAI's dialect) and `metadata.user_id` (Anthropic's)."""
+    if not isinstance(value, dict):
+        return value
+    fields = {name: held for name, held in cast("dict[str, Any]", value).items() if name != "user"}
+    metadata = fields.get("metadata")
+    if isinstance(metadata, dict) and "user_id" in metadata:
+        fields["metadata"] = {**cast("dict[str, Any]", metadata), "user_id": None}
+    return fields
 
 
 def _canonical(body: bytes) -> bytes:
     """Return JSON in one spelling: keys sorted, no spaces, ASCII; what is no JSON as it is."""
     try:
-        return json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(_without_user(json.loads(body)), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return body
 

@@ -4,6 +4,7 @@ A piece is what one read of the answer gave: the borders are kept, so that what 
 provider's bytes were. A piece that is not UTF-8 by itself, maybe because it was cut within a character, is base64.
 """
 
+import binascii
 import re
 from base64 import b64decode, b64encode
 from bisect import bisect_right
@@ -186,9 +187,9 @@ def decode_recording(data: bytes) -> Recording:
         if version != VERSION:
             raise ValueError(f"is of version {version} of the format; this gateway reads version {VERSION}")
         recording = msgspec.json.decode(data, type=Recording)
-        for piece in recording.reply.pieces if recording.reply else ():
-            piece.to_bytes()
-    except msgspec.DecodeError as error:
+        for held in [recording.request.body, *(recording.reply.pieces if recording.reply else ())]:
+            held.to_bytes()
+    except (msgspec.DecodeError, binascii.Error) as error:
         raise ValueError(f"is not a recording: {error}") from None
     if recording.reply is None and recording.failure is None:
         raise ValueError("is not a recording: it has neither a reply nor a failure")
