@@ -22,6 +22,7 @@ from openrouter_gateway.edge.catalog import (
 )
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
+from openrouter_gateway.wire.recording import Exchange, encode_recording, to_recording
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "gateway.toml"
 NO_EMBEDDED = {"enabled": False}
@@ -95,6 +96,37 @@ class TestExample:
         assert ("Writer 2", 1793491200) == (writer.model.name, writer.model.created)
         assert all(getattr(writer.endpoints[0].price, name) is not None for name in Price.__struct_fields__)
         assert ["groq", "ollama"] == [e.tag for e in catalog.listings["meta-llama/llama-3.1-8b-instruct"].endpoints]
+
+
+class TestReplay:
+    """Providers whose answers come from recordings."""
+
+    @pytest.fixture
+    def replaying(self, tmp_path: Path) -> Settings:
+        """One exchange with Groq is recorded, one with an address of one's own."""
+        folder = tmp_path / "recordings"
+        folder.mkdir()
+        for place, url in enumerate(["https://api.groq.com:443/openai/v1/chat/completions", "http://mine:80/v1/x"]):
+            exchange = Exchange("", "POST", url, {}, b"{}", 200, {}, 0, [], "complete", None)
+            (folder / f"{place}.json").write_bytes(encode_recording(to_recording(exchange, [])))
+        providers = {
+            "mistral": {"base_url": "http://mine/v1", "api_key_env": "NOT_SET"},
+            "acme": {"base_url": "http://acme/v1", "api_key_env": "NOT_SET"},
+        }
+        recording = {"mode": "replay", "directory": folder}
+        return Settings.model_validate({"embedded": NO_EMBEDDED, "recording": recording, "providers": providers})
+
+    def test_they_need_no_keys(self, replaying: Settings) -> None:
+        """By the addresses that were recorded; a variable that is not set is no error."""
+        assert ["groq", "mistral"] == sorted(load_keys(replaying, {}))
+        assert "k" == load_keys(replaying, {"GROQ_API_KEY": "k"})["groq"]
+
+    def test_recordings_alone_enable_nothing(self, replaying: Settings) -> None:
+        """While they are made, or lie about, keys are needed."""
+        recording = replaying.recording.model_copy(update={"mode": "record"})
+        settings = replaying.model_copy(update={"recording": recording, "providers": {}})
+
+        assert {} == load_keys(settings, {})
 
 
 class TestProviders:

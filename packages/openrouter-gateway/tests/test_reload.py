@@ -157,3 +157,14 @@ def test_a_variable_is_blamed_for_what_it_says(config: Path, monkeypatch: pytest
     assert ["the environment: server.port: ", f"{config}:3: server.workers: "] == [
         line[: line.index(": ", line.index("server")) + 2] for line in lines
     ]
+
+
+def test_scripted_faults_are_read_again(config: Path) -> None:
+    """Recordings are not: their pool is there from the start."""
+    config.write_text("[[faults]]\nkind = 'timeout'\n")
+    running = load_settings(config)
+    config.write_text("[recording]\nmode = 'record'\ndirectory = 'x'\n")
+
+    found = reload_settings(running)
+
+    assert ([], "off", ("recording",)) == (found.settings.faults, found.settings.recording.mode, found.waiting)
