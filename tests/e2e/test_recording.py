@@ -202,7 +202,7 @@ def test_failover_is_replayed(tmp_path: Path, provider: FakeProvider, second_pro
     broken = provider_config({"first": provider.base_url}, {"fake/model": "status:500"})
     working = provider_config({"second": second_provider.base_url}, models).replace("[embedded]\nenabled = false\n", "")
     config = broken + working
-    body = {"provider": {"order": ["first", "second"]}}
+    body: dict[str, Any] = {"provider": {"order": ["first", "second"]}}
     directory = tmp_path / "recordings"
     with running_gateway(tmp_path / "live", config, arguments=["--record", str(directory)]) as gateway:
         live = gateway.post("fake/model", **body).json()
@@ -237,7 +237,11 @@ def test_many_at_once_are_all_recorded(tmp_path: Path, provider: FakeProvider) -
     config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"})
     options = ["--record", str(directory), "--workers", "2"]
     with running_gateway(tmp_path, config, arguments=options) as gateway, ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda seed: gateway.post("fake/answer", seed=seed).status_code, range(40)))
+
+        def post(seed: int) -> int:
+            return gateway.post("fake/answer", seed=seed).status_code
+
+        answers = list(threads.map(post, range(40)))
         gateway.stop()
     files = sorted(directory.iterdir())
     seeds = sorted(json.loads(file.read_text())["request"]["body"]["json"]["seed"] for file in files)

@@ -77,7 +77,10 @@ models = ["fake/keyed"]
 keys = ["sk-or-v1-an-...test"]
 """
 MODELS = ("busy", "down", "late", "slow", "cut", "failover", "cut-at-once", "third", "keyed")
-TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def config_for(provider: FakeProvider, second: FakeProvider, faults: str = FAULTS) -> str:
