@@ -16,6 +16,7 @@ import msgspec
 from starlette.applications import Starlette
 
 from openrouter_gateway.accounting.authorize import hash_key
+from openrouter_gateway.broadcast.content import read_input
 from openrouter_gateway.callers.base import Caller
 from openrouter_gateway.callers.http import HTTPCaller
 from openrouter_gateway.callers.local import (
@@ -42,6 +43,7 @@ from openrouter_gateway.services import Services
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.answers import Answers
+from openrouter_gateway.stores.contents import ContentLog
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
@@ -63,11 +65,16 @@ class Gateway:
         self._catalog = build_catalog(settings, frozenset(self._keys))
         self._key_hashes = _key_hashes(settings)
         self._recordings = open_recordings(settings.recording)
-        self._local = _local_model(settings)
+        self._local = local_model(settings)
         if self._local is not None:
             self._local.check()
         record = settings.ledger
-        self._ledger = Ledger(record.database_url, record.journal_directory, keep_days=record.keep_days)
+        self._ledger = Ledger(
+            record.database_url,
+            record.journal_directory,
+            keep_days=record.keep_days,
+            chores=[settings.content_log.retention().enforce],
+        )
         self._ledger.check()
         self._office: Office | None = None
         self._services: Services | None = None
@@ -136,6 +143,7 @@ class Gateway:
         health = Health(shared=state.suspends)
         shared_health = SharedHealth(health, state, clock=time.time, timer=time.perf_counter)
         places = SharedPlaces(state, time.time)
+        contents = _content_log(settings, database)
         _tune_garbage_collector()
         try:
             await self._ledger.start()
@@ -144,10 +152,12 @@ class Gateway:
             await accounts.open()
             await accountant.start()
             await shared_health.start()
+            contents.start()
             self._office = Office(
                 accounts=accounts,
                 accountant=accountant,
                 ledger=self._ledger,
+                contents=contents,
                 catalog=lambda: self.services().catalog,
             )
             if self._local is not None:
@@ -163,6 +173,7 @@ class Gateway:
                 policy=settings.policy.to_core(),
                 ledger=self._ledger,
                 accountant=accountant,
+                contents=contents if settings.content_log.enabled else None,
                 clock=time.time,
                 timer=time.perf_counter,
                 dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
@@ -187,6 +198,7 @@ class Gateway:
             await accounts.close()
             await conversations.close()
             await answers.close()
+            await contents.close()
             await state.close()
             await self._ledger.close()
             await database.close()
@@ -291,7 +303,22 @@ def _shared_state(settings: Settings) -> SharedState:
     return MemoryState() if settings.state.url is None else RedisState(settings.state.url)
 
 
-def _local_model(settings: Settings) -> LocalModel | None:
+def _content_log(settings: Settings, database: Database) -> ContentLog:
+    wanted = settings.content_log
+    return ContentLog(
+        database,
+        wanted.retention(),
+        max_generation_bytes=wanted.max_generation_bytes,
+        without_media=read_input,
+    )
+
+
+def local_model(settings: Settings) -> LocalModel | None:
+    """Return the embedded model; None if it is switched off.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     embedded = settings.embedded
     if not embedded.enabled or settings.recording.replays:
         return None

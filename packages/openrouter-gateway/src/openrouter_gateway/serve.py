@@ -26,6 +26,7 @@ from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
 from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
+from openrouter_gateway.contents import Recording, Reply
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
@@ -144,6 +145,7 @@ class _Generation:
         self._claim: Claim | None = None
         self._kept: tuple[str, CacheWish, list[msgspec.Raw]] | None = None  # for the response cache, as it comes
         self._source: CachedAnswer | None = None  # it is from there
+        self._recording = Recording.begin(services.contents, request, services.policy)
         self._concluded = False  # an answer is complete
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
@@ -307,11 +309,14 @@ class _Generation:
                     self._kept[2].extend(_encode_chunk(event) for event in events if type(event) is Step)
                 await reply.take(events)
 
-    def _reply(self, head: ReplyHead) -> StreamedReply | WholeReply:
+    def _reply(self, head: ReplyHead) -> Reply:
+        reply: Reply
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
-            return StreamedReply(self, self._encoder)
-        return WholeReply(self, self.skin.body_encoder(head, self._request))
+            reply = StreamedReply(self, self._encoder)
+        else:
+            reply = WholeReply(self, self.skin.body_encoder(head, self._request))
+        return reply if self._recording is None else self._recording.of(reply)
 
     def _usage_and_cost(self) -> tuple[Usage, Cost]:
         """What the answer so far has used and costs; final once asked for at its end."""
@@ -437,41 +442,42 @@ class _Generation:
         endpoint, error, meter, call = self._endpoint, self._error, self.meter, self._call
         params, place = self._request.params, _place_of(endpoint, self._source)
         usage, cost = self._usage_and_cost()
-        self._services.ledger.record(
-            Generation(
-                id=self._id,
-                created=self._created,
-                ending=ending,
-                requested_models=self._request.requested_models,
-                model=place.model,
-                provider=place.provider,
-                provider_name=place.provider_name,
-                endpoint=place.endpoint,
-                cache_source_id=place.cache_source_id,
-                upstream_id=meter.upstream_id or None,
-                service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
-                catalog_version=self._services.catalog.version,
-                streamed=self._request.stream,
-                usage=usage,
-                cost=cost,
-                finish_reason="error" if error else meter.finish_reason,
-                native_finish_reason=meter.native_finish_reason,
-                error_type=error.error_type if error else None,
-                status=error.status if error else 200,
-                attempts=self._attempts.records,
-                latency_s=None if first is None else first - self._began,
-                duration_s=now - self._began,
-                key_hash=self._grant.key_hash,
-                app_url=call.app_url,
-                app_title=call.app_title,
-                app_categories=call.app_categories,
-                user_agent=call.user_agent,
-                user=params.user,
-                session_id=params.session_id or call.session_id,
-                trace=params.trace,
-                api_type=self.skin.api_type,
-            )
+        generation = Generation(
+            id=self._id,
+            created=self._created,
+            ending=ending,
+            requested_models=self._request.requested_models,
+            model=place.model,
+            provider=place.provider,
+            provider_name=place.provider_name,
+            endpoint=place.endpoint,
+            cache_source_id=place.cache_source_id,
+            upstream_id=meter.upstream_id or None,
+            service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
+            catalog_version=self._services.catalog.version,
+            streamed=self._request.stream,
+            usage=usage,
+            cost=cost,
+            finish_reason="error" if error else meter.finish_reason,
+            native_finish_reason=meter.native_finish_reason,
+            error_type=error.error_type if error else None,
+            status=error.status if error else 200,
+            attempts=self._attempts.records,
+            latency_s=None if first is None else first - self._began,
+            duration_s=now - self._began,
+            key_hash=self._grant.key_hash,
+            app_url=call.app_url,
+            app_title=call.app_title,
+            app_categories=call.app_categories,
+            user_agent=call.user_agent,
+            user=params.user,
+            session_id=params.session_id or call.session_id,
+            trace=params.trace,
+            api_type=self.skin.api_type,
         )
+        self._services.ledger.record(generation)
+        if self._recording is not None:
+            self._recording.end(generation, error)
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
 

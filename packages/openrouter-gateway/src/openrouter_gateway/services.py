@@ -14,6 +14,7 @@ from openrouter_gateway.core.catalog import AccountPolicy, Catalog, Endpoint
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.answers import Answers
+from openrouter_gateway.stores.contents import ContentLog
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
 from openrouter_gateway.stores.shared_places import SharedPlaces
@@ -44,6 +45,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
     that never jump. The limits: for the first event of an attempt, and for the whole of a request; None: none.
+    `contents` is None where no content is to be kept.
     """
 
     catalog: Catalog
@@ -56,6 +58,7 @@ class Services(Struct, frozen=True, kw_only=True):
     plugins: Plugins
     ledger: Ledger
     accountant: Accountant
+    contents: ContentLog | None = None
     clock: Callable[[], float]
     timer: Callable[[], float]
     dice: random.Random

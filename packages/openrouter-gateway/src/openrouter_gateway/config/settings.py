@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from openrouter_gateway.config.broadcast import BroadcastSettings, DestinationSettings
+from openrouter_gateway.config.content_log import ContentLogSettings
 from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
 from openrouter_gateway.config.testing import FaultSettings, RecordingSettings
@@ -299,6 +300,7 @@ class Settings(BaseSettings):
     upstream: UpstreamSettings = UpstreamSettings()
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
+    content_log: ContentLogSettings = ContentLogSettings()
     state: StateSettings = StateSettings()
     media: MediaSettings = MediaSettings()
     web: WebSettings = WebSettings()

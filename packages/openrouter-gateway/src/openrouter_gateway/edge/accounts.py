@@ -27,9 +27,10 @@ from openrouter_gateway.edge.model_query import parse_query
 from openrouter_gateway.errors import BadRequest, NotFound
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
+from openrouter_gateway.stores.contents import ContentLog
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.money import round_usd
-from openrouter_gateway.stores.reports import report_activity, report_generation
+from openrouter_gateway.stores.reports import report_activity, report_content, report_generation
 
 _FLUSH_TIMEOUT_S: Final = 3.0
 _ACTIVITY_DAYS: Final = 30
@@ -55,6 +56,7 @@ class Office(Struct, frozen=True, kw_only=True):
     accounts: Accounts
     accountant: Accountant
     ledger: Ledger
+    contents: ContentLog
     catalog: Callable[[], Catalog]
     clock: Callable[[], float] = time.time
 
@@ -112,6 +114,7 @@ def build_account_routes(
         ("GET", "/key", desk.show_own_key),
         ("GET", "/credits", desk.show_credits),
         ("GET", "/generation", desk.show_generation),
+        ("GET", "/generation/content", desk.show_content),
         ("GET", "/activity", desk.show_activity),
         ("GET", "/models/user", desk.list_models),
         ("GET", "/models/count", desk.count_models),
@@ -221,14 +224,18 @@ class _Desk:
         return _json({"data": {"total_credits": office.accounts.credits or _ZERO, "total_usage": usage}})
 
     async def show_generation(self, request: Request, grant: Grant) -> Response:
-        wanted = request.query_params.get("id")
-        if not wanted:
-            raise BadRequest("id: is missing")
+        wanted = _wanted_id(request)
         generation = await self._office().ledger.find(wanted)
-        sees_all = grant.key_hash is None or (grant.key is not None and grant.key.management)
-        if generation is None or not (sees_all or generation.key_hash == grant.key_hash):
+        if generation is None or not _may_see(grant, generation.key_hash):
             raise NotFound(f"Generation {wanted} not found")
         return _json({"data": report_generation(generation)})
+
+    async def show_content(self, request: Request, grant: Grant) -> Response:
+        wanted = _wanted_id(request)
+        content = await self._office().contents.find(wanted)
+        if content is None or not _may_see(grant, content.key_hash):
+            raise NotFound(f"No content of generation {wanted} is kept")
+        return _json({"data": report_content(content)})
 
     async def show_activity(self, request: Request, grant: Grant) -> Response:
         _allow_reading(grant)
@@ -335,6 +342,19 @@ def _shared_fields(key: Key, usage: Mapping[str, Decimal]) -> dict[str, Any]:
         **_NO_BYOK,
         "expires_at": _iso(key.expires_at),
     }
+
+
+def _wanted_id(request: Request) -> str:
+    wanted = request.query_params.get("id")
+    if not wanted:
+        raise BadRequest("id: is missing")
+    return wanted
+
+
+def _may_see(grant: Grant, key_hash: str | None) -> bool:
+    """A generation is its key's; management keys see all of them, as everyone does where no keys are."""
+    sees_all = grant.key_hash is None or (grant.key is not None and grant.key.management)
+    return sees_all or key_hash == grant.key_hash
 
 
 def _allow_reading(grant: Grant) -> None:

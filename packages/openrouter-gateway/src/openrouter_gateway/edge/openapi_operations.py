@@ -141,6 +141,13 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/generation"): _shows(
         "Show the record of an answer", data_of(ref("Generation")), "Accounting", query={"id": TEXT}, required=("id",)
     ),
+    ("GET", "/generation/content"): _shows(
+        "Show what was asked and answered, where that is kept",
+        data_of(ref("Content")),
+        "Accounting",
+        query={"id": TEXT},
+        required=("id",),
+    ),
     ("GET", "/activity"): _shows(
         "Sum up what was used on past days",
         data_of(array(ref("Activity"))),

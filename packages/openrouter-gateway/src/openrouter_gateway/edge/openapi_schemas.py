@@ -171,6 +171,12 @@ ANSWERS: Final[dict[str, Schema]] = {
         latency=nullable(NUMBER),
         generation_time=nullable(NUMBER),
     ),
+    "Content": obj(
+        "`input` has `messages` or `prompt`.",
+        input=ANY_OBJECT,
+        output=obj(completion=nullable(TEXT), reasoning=nullable(TEXT), messages=array(ANY_OBJECT)),
+        error=nullable(ANY_OBJECT),
+    ),
     "Key": obj(**_KEY, hash=TEXT, name=TEXT, disabled=FLAG, created_at=TEXT, updated_at=nullable(TEXT)),
     "OwnKey": obj(**_KEY, is_management_key=FLAG, is_free_tier=FLAG, rate_limit=ANY_OBJECT),
     "Credits": obj(total_credits=NUMBER, total_usage=NUMBER),

@@ -127,6 +127,20 @@ class Database:
             await self.close()
             raise
 
+    async def read_revision(self) -> str | None:
+        """Return the revision of a schema that may be another version's; None where there is none. Changes nothing.
+
+        Raises:
+            ConfigError: as `open`.
+            DatabaseUnavailable: it cannot be reached, or not be written.
+        """
+        self._engine = self._create_engine()
+        try:
+            async with self.transaction(immediate=True) as connection:
+                return await connection.run_sync(_read_revision)
+        finally:
+            await self.close()
+
     def _create_engine(self) -> AsyncEngine:
         if self.url.get_backend_name() == "sqlite":
             return _create_sqlite_engine(self.url)
@@ -153,9 +167,7 @@ class Database:
         return (await connection.execute(select(function(_LOCK)))).scalar() is not False
 
     def _migrate(self, connection: Connection) -> None:
-        current = None
-        if sqlalchemy.inspect(connection).has_table(VERSION_TABLE):
-            current = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - ours
+        current = _read_revision(connection)
         if current == REVISION:
             return
         if current is not None and current > REVISION:
@@ -236,6 +248,12 @@ class Database:
             await engine.dispose()
 
 
+def _read_revision(connection: Connection) -> str | None:
+    if not sqlalchemy.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - ours
+
+
 def _cause_of(error: Exception) -> BaseException:
     """The driver's own error within SQLAlchemy's."""
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
@@ -259,6 +277,7 @@ def _create_sqlite_engine(url: URL) -> AsyncEngine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted, such as content, must not stay in free pages
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -9,10 +9,11 @@ import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.stores.database import Database, DatabaseUnavailable
@@ -30,15 +31,23 @@ from openrouter_gateway.stores.queries import (
 from openrouter_gateway.stores.writer import Writer
 
 _FIND_TIMEOUT_S: Final = 3.0
-_RETIRE_INTERVAL_S: Final = 3600.0
+_SWEEP_INTERVAL_S: Final = 3600.0
 _MICRO: Final = 1_000_000
 _log = logging.getLogger(__name__)
+
+Chore: TypeAlias = Callable[[Database], Awaitable[object]]
+"""Deletes what is too old.
+
+Raises:
+    DatabaseUnavailable: something is left.
+"""
 
 
 class Ledger:
     """The ledger of one process. `url` names a database (`Database`), `journal` a directory that processes may share.
 
     `keep_days` is how many whole UTC days generations are kept, None for ever; older ones live on in daily totals.
+    `chores` are run when it starts and every hour, as that is.
     `max_backlog_bytes` and `max_memory_bytes`: see `writer`.
 
     Raises:
@@ -51,6 +60,7 @@ class Ledger:
         journal: Path,
         *,
         keep_days: int | None = None,
+        chores: Sequence[Chore] = (),
         max_backlog_bytes: int = 1024**3,
         max_memory_bytes: int = 64 * 1024**2,
         clock: Callable[[], float] = time.time,
@@ -60,9 +70,11 @@ class Ledger:
         self._writer = Writer(
             self._database, self._journal, max_backlog_bytes=max_backlog_bytes, max_memory_bytes=max_memory_bytes
         )
-        self._keep_days = keep_days
+        self._chores: list[Callable[[], Awaitable[object]]] = [partial(chore, self._database) for chore in chores]
+        if keep_days is not None:
+            self._chores.append(partial(self.retire, keep_days))
         self._clock = clock
-        self._retirement: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self._lost = 0
         self.recorded = 0
 
@@ -102,15 +114,15 @@ class Ledger:
         if left:
             _log.warning("writing %d generations that an earlier process left in the journal", left)
             await self._writer.flush()
-        if self._keep_days is not None:
-            self._retirement = asyncio.create_task(self._retire_forever(self._keep_days), name="ledger-retirement")
+        if self._chores:
+            self._sweeping = asyncio.create_task(self._sweep_forever(), name="ledger-sweeper")
 
     async def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, if the database takes it in time; leave the rest in the journal."""
         await self._flush_within(timeout_s)
-        if self._retirement is not None:
-            self._retirement.cancel()
-            await asyncio.gather(self._retirement, return_exceptions=True)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._writer.stop()
         if self._writer.waiting:
             _log.error("%d generations stay in the journal: the next start writes them", self._writer.waiting)
@@ -200,13 +212,14 @@ class Ledger:
             deleted += count
         return deleted
 
-    async def _retire_forever(self, keep_days: int) -> None:
+    async def _sweep_forever(self) -> None:
         while True:
-            try:
-                await self.retire(keep_days)
-            except DatabaseUnavailable as error:
-                _log.error("cannot delete old generations: %s", error.message)
-            await asyncio.sleep(_RETIRE_INTERVAL_S)
+            for chore in self._chores:
+                try:
+                    await chore()
+                except DatabaseUnavailable as error:
+                    _log.error("cannot delete what is too old: %s", error.message)
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
 
 
 def _to_us(day: dt.date) -> int:

@@ -2,10 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+import msgspec
+
 from openrouter_gateway.core.generation import AttemptRecord, Generation
+from openrouter_gateway.stores.contents import KeptContent
 from openrouter_gateway.stores.queries import Activity
 
 _ROUTERS = "openrouter/"
@@ -72,6 +75,31 @@ _NOT_KNOWN_HERE = (
     "web_search_engine",
     "workspace_id",
 )
+
+
+def report_content(content: KeptContent) -> dict[str, Any]:
+    """Return the `data` of `GET /generation/content`.
+
+    Documented are the text and the reasoning of one answer; `messages` has what there is besides, such as calls of
+    tools and further choices.
+    """
+    messages: list[dict[str, Any]] = msgspec.json.decode(content.output)
+    first = messages[0] if messages else {}
+    return {
+        "input": content.input,
+        "output": {
+            "completion": _text_of(first.get("content")),
+            "reasoning": first.get("reasoning"),
+            "messages": messages,
+        },
+        "error": content.error,
+    }
+
+
+def _text_of(content: Any) -> str | None:
+    if not isinstance(content, list):
+        return content
+    return "".join(str(part.get("text") or "") for part in cast("list[dict[str, Any]]", content))
 
 
 def report_activity(activity: Iterable[Activity]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration. A database that has it is used without loading Alembic."""
 VERSION_TABLE: Final = "openrouter_gateway_schema"
 METADATA: Final = MetaData()
@@ -148,3 +148,17 @@ DESTINATIONS: Final = Table(
     _integer("updated_us", required=True),
 )
 """One row per destination that was made by the API; `settings` has its credentials."""
+
+CONTENTS: Final = Table(
+    "contents",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _integer("created_us", required=True),
+    _text("key_hash"),
+    _integer("size_bytes", required=True),
+    _text("input", required=True),
+    _text("output", required=True),
+    _text("error"),
+    Index("contents_created", "created_us", "size_bytes"),
+)
+"""One row per generation whose content is kept; the index has all that the sweeper reads."""
