@@ -20,6 +20,8 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 from openrouter_gateway.app import Gateway, configure_logging, log_refused_config
+from openrouter_gateway.cli_activity import activity
+from openrouter_gateway.cli_doctor import doctor
 from openrouter_gateway.cli_explain import explain
 from openrouter_gateway.cli_keys import build_apps, has_keys
 from openrouter_gateway.config.catalog import build_catalog, load_keys
@@ -35,6 +37,7 @@ from openrouter_gateway.config.settings import (
 from openrouter_gateway.config.snapshot import default_location, load_snapshot
 from openrouter_gateway.edge.catalog import decimal_text
 from openrouter_gateway.edge.connection import GatewayProtocol
+from openrouter_gateway.edge.listener import bind
 from openrouter_gateway.errors import ConfigError
 
 app = typer.Typer(
@@ -49,7 +52,8 @@ for _name, _commands in zip(
     ("keys", "credits"), build_apps(lambda path: load_settings(path or config_path()).ledger.database_url), strict=True
 ):
     app.add_typer(_commands, name=_name)
-app.command("explain")(explain)
+for _name, _command in (("explain", explain), ("doctor", doctor), ("activity", activity)):
+    app.command(_name)(_command)
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -198,10 +202,7 @@ def _listen(settings: Settings) -> socket.socket:
     """Bind here rather than in the server: a port that is taken gets a sentence, port 0 a number to show."""
     server = settings.server
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener = bind(server.host, server.port)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {server.host} port {server.port}: {error.strerror}; choose another with --port"

@@ -33,6 +33,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retains: bool | None = None
     supports_cancel: bool | None = None
     quirks: tuple[str, ...] = ()
+    probe: str = "/models"
     headquarters: str | None = None
     datacenters: tuple[str, ...] | None = None
     privacy_policy_url: str | None = None

@@ -24,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 from openrouter_gateway.errors import ConfigError
 
@@ -33,6 +33,28 @@ T = TypeVar("T")
 _SEGMENT_BYTES: Final = 1024 * 1024
 _FILE_NAME: Final = re.compile(r"([0-9]+-[0-9]+-[0-9a-f]{8})\.(?:lock|[0-9]+\.jsonl)")
 _log = logging.getLogger(__name__)
+
+
+class Waiting(NamedTuple):
+    """Lines of a journal that are not committed, and since when (unix seconds); and lines that were put aside."""
+
+    lines: int = 0
+    since: float = 0.0
+    rejected: int = 0
+
+
+def count_waiting(directory: Path) -> Waiting:
+    """Return what a journal holds that others write, without touching it; nothing if there is none."""
+    lines, rejected, since = 0, 0, time.time()
+    for path in sorted(directory.glob("*.jsonl")) + sorted(directory.glob("*.rejected")):
+        with contextlib.suppress(OSError):  # committed and gone meanwhile, or not ours to read
+            found, changed = path.read_bytes().count(b"\n"), path.stat().st_mtime
+            if path.suffix == ".rejected":
+                rejected += found
+            elif found:
+                lines += found
+                since = min(since, changed)
+    return Waiting(lines, since, rejected)
 
 
 class _Owner:
