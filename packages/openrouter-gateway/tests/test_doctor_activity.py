@@ -56,8 +56,9 @@ class TestActivity:
     def test_bars_are_as_long_as_shares(self) -> None:
         """The longest has 24 cells, the least an eighth of one, nothing has none; other terminals get plain ones."""
         shares = [Decimal(24), Decimal(1), Decimal("0.01"), Decimal("1.5"), Decimal(0)]
-        assert ["█" * 24, "█", "▏", "█▌", ""] == [bar(share, Decimal(24), "utf-8") for share in shares]
-        assert ["#" * 24, "#", "#", "##", ""] == [bar(share, Decimal(24), "ascii") for share in shares]
+        assert ["█" * 24, "█", "▏", "█▌", ""] == [bar(share, Decimal(24), "utf-8", 24) for share in shares]
+        assert ["#" * 24, "#", "#", "##", ""] == [bar(share, Decimal(24), "ascii", 24) for share in shares]
+        assert "" == bar(Decimal(1), Decimal(1), "utf-8", 3)  # there is no room for one
 
 
 class TestDoctor:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 import typer
 from msgspec import Struct
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 from sqlalchemy import select
 
@@ -25,6 +25,9 @@ from openrouter_gateway.stores.schema import KEYS
 
 _MOST_DAYS: Final = 36_500
 _BAR_WIDTH: Final = 24
+_LEAST_BAR_WIDTH: Final = 4
+_GAP: Final = "  "
+_TITLES: Final = ("USD", "Requests", "Tokens in", "Tokens out")
 _PARTS: Final = ("", *"▏▎▍▌▋▊▉")
 _HASH_SHOWN: Final = 12
 _SUMS: Final = ("requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cost", "reported_cost")
@@ -157,40 +160,44 @@ def _show(report: Report) -> None:
     for group, rows in report.groups.items():
         if rows:
             _out.print()
-            _out.print(_table(group, rows, report))
+            _out.print(_table(group, rows, report), soft_wrap=True)
 
 
-def _table(group: Group, rows: list[Activity], report: Report) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(group.value.title(), overflow="fold")
-    for title in ("USD", "Requests", "Tokens in", "Tokens out"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+def _table(group: Group, rows: list[Activity], report: Report) -> Text:
+    """Return lines whose amounts are whole however narrow the terminal is: bars are what gives way."""
+    cells: list[tuple[str, ...]] = [(group.title(), *_TITLES)]
+    for row in rows:
+        counts = (f"{count:,}" for count in (row.requests, row.prompt_tokens, row.completion_tokens))
+        cells.append((_name(group, row, report), f"{row.cost:f}", *counts))
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    room = _out.width - sum(widths) - len(_GAP) * len(widths) if _out.is_terminal else _BAR_WIDTH
     # Free models have bars, too: of their requests.
     weights = [row.cost for row in rows] if report.total.cost else [Decimal(row.requests) for row in rows]
-    most = max(weights)
-    for row, weight in zip(rows, weights, strict=True):
-        counts = (f"{count:,}" for count in (row.requests, row.prompt_tokens, row.completion_tokens))
-        table.add_row(
-            _name(group, row, report), f"{row.cost:f}", *counts, Text(bar(weight, most, _out.encoding), style="cyan")
-        )
-    return table
+    bars = ["", *(bar(weight, max(weights), _out.encoding, min(room, _BAR_WIDTH)) for weight in weights)]
+    text = Text()
+    for place, (line, drawn) in enumerate(zip(cells, bars, strict=True)):
+        numbers = _GAP.join(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        name = line[0] + " " * (widths[0] - cell_len(line[0]))
+        text.append(f"{name}{_GAP}{numbers}", style="bold" if place == 0 else "")
+        text.append(f"{_GAP}{drawn}\n" if drawn else "\n", style="cyan")
+    text.rstrip()
+    return text
 
 
-def _name(group: Group, row: Activity, report: Report) -> Text:
+def _name(group: Group, row: Activity, report: Report) -> str:
     value = getattr(row, _COLUMNS[group])
     if value is None:
-        return Text(_NOBODY[group], style="dim")
+        return _NOBODY[group]
     if group is Group.key:
-        return Text(_printable(report.names.get(value) or f"{cast('str', value)[:_HASH_SHOWN]}..."))
-    return Text(_printable(str(value)))
+        return _printable(report.names.get(value) or f"{cast('str', value)[:_HASH_SHOWN]}...")
+    return _printable(str(value))
 
 
-def bar(weight: Decimal, most: Decimal, encoding: str) -> str:
-    """Return a bar whose length is the share of the longest; what is not nothing has at least an eighth of a cell."""
-    if not weight > 0 or not most > 0:
+def bar(weight: Decimal, most: Decimal, encoding: str, width: int) -> str:
+    """Return a bar that is `width` cells for the most; what is not nothing has at least an eighth of one."""
+    if not weight > 0 or not most > 0 or width < _LEAST_BAR_WIDTH:
         return ""
-    eighths = max(1, round(weight / most * _BAR_WIDTH * 8))
+    eighths = max(1, round(weight / most * width * 8))
     if not encoding.lower().startswith("utf"):
         return "#" * max(1, round(eighths / 8))
     return "█" * (eighths // 8) + _PARTS[eighths % 8]
