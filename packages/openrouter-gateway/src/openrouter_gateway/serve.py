@@ -310,10 +310,9 @@ class _Generation:
                 await reply.take(events)
 
     def _reply(self, head: ReplyHead) -> Reply:
-        reply: Reply
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
-            reply = StreamedReply(self, self._encoder)
+            reply: Reply = StreamedReply(self, self._encoder)
         else:
             reply = WholeReply(self, self.skin.body_encoder(head, self._request))
         return reply if self._recording is None else self._recording.of(reply)
