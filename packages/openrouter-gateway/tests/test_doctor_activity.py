@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 from openrouter_gateway.cli import app
 from openrouter_gateway.cli_activity import Group, bar, read_report, to_json
 from openrouter_gateway.config.rows import load_provider_rows
+from openrouter_gateway.core.destination import Destination
 from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.doctor.checkup import Wish, check_everything
 from openrouter_gateway.stores.database import Database
+from openrouter_gateway.stores.destinations import Destinations
 from openrouter_gateway.stores.journal import count_waiting
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.schema import REVISION
@@ -104,6 +107,28 @@ class TestDoctor:
             connection.execute("UPDATE openrouter_gateway_schema SET version_num = '0001'")
         connection.close()
         assert ["0001"] * 2 == [await Database(f"sqlite:///{file}").read_revision() for _ in range(2)]
+
+    async def test_destinations_of_the_database_are_tried(self, tmp_path: Path) -> None:
+        """As those of the configuration, unless they are switched off."""
+        database = Database(f"sqlite:///{tmp_path}/ledger.db")
+        await database.open()
+
+        async def ignore(_: Sequence[Destination]) -> None: ...
+
+        store = Destinations(database, ignore)
+        await store.open(poll=False)
+        for name, enabled in (("Down", True), ("Off", False)):
+            config = {"url": "http://127.0.0.1:9/canary-path"}
+            await store.create(Destination(id=name, type="webhook", name=name, config=config, enabled=enabled))
+        await database.close()
+        path = tmp_path / "gateway.toml"
+        path.write_text(
+            f'[embedded]\nenabled = false\n[server]\nport = 0\n[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"\n'
+            f'journal = "{tmp_path}"\n'
+        )
+        found = {each.check: each for each in await check_everything(path, Wish(timeout_s=2), TODAY)}
+        assert ("failure", "skipped") == (found["destination Down"].standing, found["destination Off"].standing)
+        assert "canary" not in repr(found)
 
     def test_every_provider_has_a_path_to_try(self) -> None:
         """Below its base URL."""
