@@ -246,6 +246,13 @@ class TestReply:
         assert 2 == len(reports)
         assert Usage(prompt_tokens=10, completion_tokens=2, total_tokens=12, cached_tokens=8) == reports[-1]
 
+    def test_a_count_of_nothing_is_none(self) -> None:
+        """LiteLLM's proxy counts nothing in streams and sends zeros: the gateway estimates instead."""
+        nothing = {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0}
+        events = read(to_chunks(make_chunk({"text": "a"}, finish="STOP", usageMetadata=nothing)))
+
+        assert [] == [event for event in events if isinstance(event, UsageReported)]
+
     def test_one_candidate_of_two_that_is_cut(self) -> None:
         """The answer is not whole."""
         candidates = [{"index": 0, "finishReason": "STOP"}, {"index": 1, "content": {"parts": [{"text": "x"}]}}]

@@ -97,7 +97,9 @@ class ReplyReader:
         if usage != self._last_usage:
             self._last_usage = usage
             self._usage.update(usage)
-            events.append(UsageReported(to_usage(self._usage)))
+            counted = to_usage(self._usage)
+            if counted.total_tokens:  # LiteLLM's proxy 1.106 counts nothing in streams, and says so in zeros
+                events.append(UsageReported(counted))
 
     def _read_feedback(self, feedback: dict[str, Any], events: list[Event]) -> None:
         reason = feedback.get("blockReason")
