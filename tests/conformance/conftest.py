@@ -14,7 +14,7 @@ _CLAUDE = """
 name = "Fake"
 protocol = "anthropic"
 base_url = "{base_url}"
-api_key = "k"
+api_key = "sk-fake"
 models = [
     {{ id = "fake/claude", upstream_id = "claude-sonnet-4-5" }},
     {{ id = "fake/status-429", upstream_id = "status:429" }},
@@ -43,22 +43,9 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The gateway as it comes, with its embedded model alone."""
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def beside_claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The embedded model, and beside it a Claude that is none, for what it thinks."""
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The gateway of all clients: its embedded model, and beside it a Claude that is none, for what it thinks."""
     with running_anthropic() as claude:
         config = _CLAUDE.format(base_url=claude.base_url)
         with running_gateway(tmp_path_factory.mktemp("gateway"), config) as running:
             yield running
-
-
-@pytest.fixture
-def gateway(environment: Environment, request: pytest.FixtureRequest) -> Gateway:
-    """The gateway of a client's cases."""
-    return request.getfixturevalue("beside_claude" if environment.name == "anthropic" else "plain")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from conformance.environments import Environment, find_environments
 from fakes.gateway import Gateway, clean_environment
@@ -16,19 +17,32 @@ _RUNNER: Final = Path(__file__).with_name("run_case.py")
 _ENVIRONMENTS: Final = find_environments()
 
 
-def _cases_of(script: Path) -> list[str]:
-    """Return the names of a script's cases without importing it, because only its own environment can."""
+def _cases_of(script: Path) -> dict[str, list[str]]:
+    """Return a script's cases and what they cover, without importing it, because only its own environment can."""
+    body = ast.parse(script.read_text()).body
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    names = [node.name for node in ast.parse(script.read_text()).body if isinstance(node, functions)]
-    return [name.removeprefix("case_") for name in names if name.startswith("case_")]
+    names = [node.name for node in body if isinstance(node, functions)]
+    cases = {name.removeprefix("case_"): list[str]() for name in names if name.startswith("case_")}
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COVERS":
+            covers: dict[str, list[str]] = ast.literal_eval(node.value)
+            assert covers.keys() <= cases.keys(), f"{script}: no such case: {covers.keys() - cases.keys()}"
+            cases |= covers
+    return cases
+
+
+def _to_parameter(environment: Environment, case: str, covers: list[str]) -> ParameterSet:
+    client = environment.script.parent.name
+    marks = [pytest.mark.covers(f"clients.{client}", *covers, name=f"{environment.name}: {case}")] if covers else []
+    return pytest.param(environment, case, id=f"{environment.name}-{case}", marks=marks)
 
 
 @pytest.mark.parametrize(
     ("environment", "case"),
     [
-        pytest.param(environment, case, id=f"{environment.name}-{case}")
+        _to_parameter(environment, case, covers)
         for environment in _ENVIRONMENTS
-        for case in _cases_of(environment.script)
+        for case, covers in _cases_of(environment.script).items()
     ],
     indirect=["environment"],
 )
@@ -62,6 +76,6 @@ def test_lock(environment: Environment) -> None:
     lock = environment.lock.read_text()
     pins = re.findall(r"^[a-z0-9._-]+==[^ ]+", lock, re.MULTILINE)
     for wanted in environment.lock.with_suffix(".in").read_text().split():
-        assert wanted in pins
+        assert re.sub(r"\[.*\]", "", wanted) in pins
     assert lock.count("--hash=sha256:") >= len(pins)
     assert "://" not in lock

@@ -8,6 +8,21 @@ import json
 import anthropic
 from pydantic import BaseModel
 
+COVERS = {
+    "message": ["messages", "usage"],
+    "stream": ["messages", "streaming"],
+    "stream_helper": ["messages", "streaming", "usage"],
+    "tools": ["messages", "tools"],
+    "tools_stream": ["messages", "tools", "streaming"],
+    "thinking": ["messages", "reasoning", "tools"],
+    "thinking_stream": ["messages", "reasoning", "tools", "streaming"],
+    "parse": ["messages", "structured output"],
+    "count_tokens": ["messages", "usage"],
+    "errors": ["messages", "errors"],
+    "error_in_stream": ["messages", "errors"],
+}
+"""What each case shows, for docs/gateway/support.md."""
+
 MODEL = "local/smollm2-135m-instruct"
 CLAUDE = "fake/claude"
 HELLO = [{"role": "user", "content": "Say hello."}]

@@ -8,6 +8,32 @@ import json
 import openai
 from pydantic import BaseModel
 
+COVERS = {
+    "chat": ["chat", "usage"],
+    "stream": ["streaming", "usage"],
+    "stream_options": ["streaming", "usage"],
+    "stream_helper": ["streaming"],
+    "tool_call": ["tools"],
+    "tool_call_stream": ["tools", "streaming"],
+    "parse": ["structured output"],
+    "parse_stream": ["structured output", "streaming"],
+    "models": ["models"],
+    "embeddings": ["embeddings", "usage"],
+    "responses": ["responses", "usage"],
+    "responses_conversation": ["responses"],
+    "responses_stream": ["responses", "streaming"],
+    "responses_tool_call": ["responses", "tools"],
+    "responses_tool_call_stream": ["responses", "tools", "streaming"],
+    "responses_parse": ["responses", "structured output"],
+    "responses_thinking": ["responses", "reasoning", "tools"],
+    "responses_refusals": ["responses", "errors"],
+    "unknown_model": ["errors"],
+    "unknown_model_stream": ["errors"],
+    "wrong_type": ["errors"],
+}
+"""What each case shows, for docs/gateway/support.md."""
+
+CLAUDE = "fake/claude"
 MODEL = "local/smollm2-135m-instruct"
 HELLO = [{"role": "user", "content": "Say hello."}]
 WEATHER = [{"role": "user", "content": "What is the weather in Paris?"}]
@@ -442,6 +468,21 @@ def case_responses_parse(base_url):
     ) as stream:
         streamed = stream.until_done().get_final_response()
     assert streamed.output_parsed == response.output_parsed
+
+
+def case_responses_thinking(base_url):
+    """Items of reasoning go back as they came, or the strict provider behind the gateway would refuse them."""
+    client = connect(base_url)
+    ask = {"model": CLAUDE, "tools": [WEATHER_TOOL], "reasoning": {"effort": "high"}, "max_output_tokens": 4000}
+    for stream in (False, True):
+        first = client.responses.create(**ask, input=WEATHER, stream=stream)
+        if stream:
+            first = list(first)[-1].response
+        assert [item.type for item in first.output] == ["reasoning", "message", "function_call"]
+        result = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": "Sunny."}
+        second = client.responses.create(**ask, input=[*WEATHER, *first.output, result])
+        assert second.output_text.strip()
+        assert second.usage.output_tokens_details.reasoning_tokens == 4
 
 
 def case_responses_refusals(base_url):
