@@ -16,7 +16,7 @@ export NO_PROXY := 127.0.0.1,localhost,$(or $(no_proxy),$(NO_PROXY))
 export no_proxy := $(NO_PROXY)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench lock clean
+.PHONY: help demo test conformance check format support bench lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ check: $(READY)  ## Format, lint, types, import rules, repeated blocks
 format: $(READY)  ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+support: $(READY)  ## Write docs/gateway/support.md from what the tests say they cover
+	$(BIN)/python tests/support_page.py
 
 bench: $(READY)  ## Measure CPU, latency and memory against reference servers (some minutes)
 	$(BIN)/python bench/run.py

@@ -126,6 +126,7 @@ def grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
 class TestChat:
     """Chat completions, served by the provider of the other dialect."""
 
+    @pytest.mark.covers("protocols.anthropic", "cost", "usage of every bucket", "finish reasons", "system messages")
     def test_an_answer(self, gateway: Gateway, provider: FakeAnthropic) -> None:
         """Text, reasons in both vocabularies, every bucket of tokens, and its exact price."""
         response = gateway.post(
@@ -157,6 +158,7 @@ class TestChat:
         assert ("sk-c", "2023-06-01") == (headers["x-api-key"], headers["anthropic-version"])
         assert not {"authorization", "anthropic-beta"} & headers.keys()
 
+    @pytest.mark.covers("protocols.anthropic", "streaming")
     def test_a_stream(self, gateway: Gateway) -> None:
         """The same text, in pieces, and the usage once."""
         chunks, _ = gateway.stream(SONNET)
@@ -178,6 +180,7 @@ class TestChat:
 
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize("model", [SONNET, "fake/redacted"])
+    @pytest.mark.covers("protocols.anthropic", "reasoning replayed over turns", "tools")
     def test_a_loop_of_tools_with_reasoning(
         self, gateway: Gateway, provider: FakeAnthropic, model: str, *, stream: bool
     ) -> None:
@@ -202,6 +205,7 @@ class TestChat:
             :-1
         ]
 
+    @pytest.mark.covers("protocols.anthropic", "citations")
     def test_citations_are_annotations(self, gateway: Gateway) -> None:
         """Of the text that they are about; the search itself is the provider's matter."""
         message = gateway.post("fake/cited").json()["choices"][0]["message"]
@@ -216,6 +220,7 @@ class TestChat:
         assert [{"type": "url_citation", "url_citation": cited}] == message["annotations"]
         assert ANSWER == message["content"]
 
+    @pytest.mark.covers("protocols.anthropic", "refusals and safety blocks")
     def test_a_refusal(self, gateway: Gateway) -> None:
         """It is a filter's doing."""
         (choice,) = gateway.post("fake/refusal").json()["choices"]
@@ -230,6 +235,7 @@ class TestChat:
             ("status-529", (502, "provider_overloaded")),
         ],
     )
+    @pytest.mark.covers("protocols.anthropic", "errors with status")
     def test_errors_before_output(self, gateway: Gateway, behaviour: str, expected: tuple[int, str]) -> None:
         """Typed, with the provider's own code and the id under which it knows the request."""
         response = gateway.post(f"fake/{behaviour}")
@@ -241,6 +247,7 @@ class TestChat:
     @pytest.mark.parametrize(
         ("behaviour", "kind"), [("overloaded", "provider_overloaded"), ("cut", "provider_unavailable")]
     )
+    @pytest.mark.covers("protocols.anthropic", "errors within streams")
     def test_errors_within_output(self, gateway: Gateway, behaviour: str, kind: str) -> None:
         """The text that had come is given out, and the error behind it."""
         chunks, _ = gateway.stream(f"fake/{behaviour}")
@@ -248,6 +255,7 @@ class TestChat:
         assert "Hello from" == text_of(chunks)
         assert kind == chunks[-1]["error"]["metadata"]["error_type"]
 
+    @pytest.mark.covers("protocols.anthropic", "audio in")
     def test_a_part_that_the_api_lacks(self, gateway: Gateway) -> None:
         """Named, before anything is sent."""
         content = [{"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from fakes.gateway import Gateway
 from fakes.provider import TEXT
-from langchain_openrouter import BadRequest, ChatOpenRouter, RateLimited, ServerFailed
+from langchain_openrouter import BadRequest, ChatOpenRouter, RateLimited, ServerFailed, list_models
 
 MODEL = "local/smollm2-135m-instruct"
 
@@ -46,6 +46,7 @@ def faulty(gateway: Gateway) -> dict[str, ChatOpenRouter]:
     }
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "chat", "usage")
 def test_invoke(model: ChatOpenRouter) -> None:
     """An answer with its token counts and with who gave it."""
     message = model.invoke([SystemMessage("You are brief."), HumanMessage("Say hello.")])
@@ -62,6 +63,14 @@ def test_invoke(model: ChatOpenRouter) -> None:
     assert metadata["cost"] == 0
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "models")
+def test_the_list_of_models(embedded: Gateway) -> None:
+    """It has the embedded one, which costs nothing."""
+    (found,) = [model for model in list_models(base_url=embedded.base_url) if model["id"] == MODEL]
+    assert {0} == {found["pricing"].get(part) for part in ("prompt", "completion")}
+
+
+@pytest.mark.covers("clients.langchain_openrouter", "streaming", "usage")
 def test_a_stream_adds_up_to_the_answer(model: ChatOpenRouter) -> None:
     """Same text, same counts, same finish; more than one piece."""
     whole = model.invoke("Say hello.")
@@ -94,6 +103,7 @@ def test_async_and_batch(model: ChatOpenRouter) -> None:
     assert all(message.text for message in model.batch(["Say hello.", "Say goodbye."]))
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "tools")
 def test_a_tool_is_called_when_the_question_needs_it(model: ChatOpenRouter) -> None:
     """The guide's example as it stands, then its strict and forced forms."""
     question = "what is the weather like in San Francisco"
@@ -109,6 +119,7 @@ def test_a_tool_is_called_when_the_question_needs_it(model: ChatOpenRouter) -> N
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 @pytest.mark.parametrize("strict", [None, True])
+@pytest.mark.covers("clients.langchain_openrouter", "structured output")
 def test_objects_come_back(
     model: ChatOpenRouter, method: Literal["function_calling", "json_schema"], strict: bool | None
 ) -> None:
@@ -117,6 +128,7 @@ def test_objects_come_back(
     assert isinstance(structured.invoke("Provide details about the movie Inception"), Movie)
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "tools")
 def test_an_agent_ends(embedded: Gateway) -> None:
     """Tool, result, answer: a small model must not loop."""
 
@@ -134,6 +146,7 @@ def test_an_agent_ends(embedded: Gateway) -> None:
     assert result["messages"][-1].text
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "errors")
 def test_errors_are_told_apart(faulty: dict[str, ChatOpenRouter]) -> None:
     """By what the user can do, with the provider's name and hints."""
     assert faulty["answer"].invoke("x").text == TEXT
@@ -149,6 +162,7 @@ def test_errors_are_told_apart(faulty: dict[str, ChatOpenRouter]) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["cut", "error-chunk"])
+@pytest.mark.covers("clients.langchain_openrouter", "errors")
 def test_a_broken_stream_is_no_answer(faulty: dict[str, ChatOpenRouter], behaviour: str) -> None:
     """The text so far has arrived, then the gateway's word on it is raised, never a quiet end."""
     pieces: list[str] = []

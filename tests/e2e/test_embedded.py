@@ -32,6 +32,7 @@ CITY: dict[str, Any] = {
 }
 
 
+@pytest.mark.covers("protocols.local", "text", "cost", "usage of every bucket")
 def test_it_answers(embedded: Gateway) -> None:
     """A JSON answer with counted tokens, no cost, and the truth about who served it."""
     body = embedded.post(MODEL, max_tokens=12, temperature=0).json()
@@ -42,6 +43,7 @@ def test_it_answers(embedded: Gateway) -> None:
     assert body["usage"]["cost"] == 0
 
 
+@pytest.mark.covers("protocols.local", "streaming")
 def test_it_streams_what_it_answers(embedded: Gateway) -> None:
     """The stream's text is the answer's, in more than one piece."""
     whole = embedded.post(MODEL, max_tokens=12, temperature=0).json()
@@ -53,6 +55,7 @@ def test_it_streams_what_it_answers(embedded: Gateway) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+@pytest.mark.covers("protocols.local", "tool choice: required", "tool choice: one tool")
 def test_a_demanded_tool_call_parses(embedded: Gateway, choice: Any, *, stream: bool) -> None:
     """`tool_choice` required or a name always gives a call whose arguments obey the schema."""
     fields: dict[str, Any] = {"tools": [WEATHER_TOOL], "tool_choice": choice, "temperature": 0, "max_tokens": 60}
@@ -69,6 +72,7 @@ def test_a_demanded_tool_call_parses(embedded: Gateway, choice: Any, *, stream: 
     assert isinstance(json.loads(arguments)["city"], str)
 
 
+@pytest.mark.covers("protocols.local", "structured output")
 def test_a_json_schema_is_obeyed(embedded: Gateway) -> None:
     """The grammar leaves the model no choice."""
     schema = {"type": "json_schema", "json_schema": {"name": "city", "strict": True, "schema": CITY}}
@@ -92,6 +96,7 @@ def test_several_callers_are_all_served(embedded: Gateway) -> None:
     assert answers == [200] * 6
 
 
+@pytest.mark.covers("protocols.local", "errors with status")
 def test_too_long_a_prompt_is_the_callers_fault(embedded: Gateway) -> None:
     """Refused with its own error type, not a hang."""
     response = embedded.post(MODEL, messages=[{"role": "user", "content": "word " * 9000}], transforms=[])
@@ -101,6 +106,7 @@ def test_too_long_a_prompt_is_the_callers_fault(embedded: Gateway) -> None:
     ) == (400, "context_length_exceeded")
 
 
+@pytest.mark.covers("protocols.local", "errors within streams")
 def test_a_model_that_dies_is_started_again(tmp_path: Path) -> None:
     """The request it was serving gets a typed error within its stream, the next one an answer; nothing hangs."""
     with running_gateway(tmp_path) as gateway:

@@ -24,6 +24,7 @@ from fakes.gateway import (
 from fakes.provider import TEXT, USAGE, FakeProvider
 
 
+@pytest.mark.covers("protocols.openai", "text", "cost", "usage of every bucket")
 def test_a_json_answer_has_openrouters_shape(gateway: Gateway, provider: FakeProvider) -> None:
     """Id, provider, native finish reason, usage with exact cost; unknown fields of the provider are kept."""
     response = gateway.post("fake/answer", temperature=0.5, vendor_option=[1, 2])
@@ -43,6 +44,7 @@ def test_a_json_answer_has_openrouters_shape(gateway: Gateway, provider: FakePro
     assert provider.headers[-1]["authorization"] == "Bearer sk-first"
 
 
+@pytest.mark.covers("protocols.openai", "streaming")
 def test_a_stream_has_one_usage_chunk_and_the_end_mark(gateway: Gateway) -> None:
     """Every chunk carries id, model and provider; usage comes once, alone, last."""
     chunks, _ = gateway.stream("fake/answer")
@@ -79,6 +81,7 @@ def test_silence_is_filled_with_comments(gateway: Gateway) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.covers("protocols.openai", "errors with status")
 def test_a_failure_before_output_is_a_status(
     gateway: Gateway, model: str, status: int, error_type: str, *, stream: bool
 ) -> None:
@@ -91,6 +94,7 @@ def test_a_failure_before_output_is_a_status(
     assert ("failed", status) == (record["ending"], record["status"])
 
 
+@pytest.mark.covers("protocols.openai", "errors with status")
 def test_a_providers_retry_hint_reaches_the_caller(gateway: Gateway) -> None:
     """`Retry-After` travels on."""
     assert gateway.post("fake/throttled").headers["retry-after"] == "7"
@@ -99,6 +103,7 @@ def test_a_providers_retry_hint_reaches_the_caller(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("model", "text"), [("fake/cut", "Hello, "), ("fake/error-chunk", "Hello, "), ("fake/bad-framing", "Hello")]
 )
+@pytest.mark.covers("protocols.openai", "errors within streams")
 def test_a_stream_that_breaks_says_so(gateway: Gateway, model: str, text: str) -> None:
     """After output the error is an event with an integer code; the text so far has arrived; it is not a success."""
     chunks, _ = gateway.stream(model, timeout_s=10)

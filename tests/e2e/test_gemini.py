@@ -32,6 +32,7 @@ def gateway(upstream: FakeGemini, tmp_path_factory: pytest.TempPathFactory) -> G
         yield running
 
 
+@pytest.mark.covers("protocols.gemini", "text", "cost", "usage of every bucket")
 def test_an_answer(gateway: Gateway, upstream: FakeGemini) -> None:
     """As OpenRouter shows it, counted and priced; the key went in Google's header, the model in the path."""
     answer = gateway.post("fake/answer", temperature=0.5).json()
@@ -55,6 +56,7 @@ def test_an_answer(gateway: Gateway, upstream: FakeGemini) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["answer", "list"])
+@pytest.mark.covers("protocols.gemini", "streaming")
 def test_a_stream(gateway: Gateway, upstream: FakeGemini, behaviour: str) -> None:
     """The same text in pieces, also from a server that sends a list instead of events."""
     chunks, _ = gateway.stream(f"fake/{behaviour}")
@@ -65,6 +67,7 @@ def test_a_stream(gateway: Gateway, upstream: FakeGemini, behaviour: str) -> Non
     assert 23 == chunks[-1]["usage"]["total_tokens"]
 
 
+@pytest.mark.covers("protocols.gemini", "tools", "reasoning replayed over turns")
 def test_a_tool_and_its_result(gateway: Gateway, upstream: FakeGemini) -> None:
     """The call's signature comes back in the very part that it came with: the provider refuses it otherwise."""
     first = gateway.post("fake/tools", messages=[QUESTION], tools=TOOLS, reasoning={"effort": "low"}).json()
@@ -106,6 +109,7 @@ def test_a_tool_call_without_its_signature(gateway: Gateway) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.covers("protocols.gemini", "errors with status")
 def test_errors(gateway: Gateway, behaviour: str, status: int, error_type: str, stream: bool) -> None:
     """By whose fault, before anything of an answer; the provider's key is not told."""
     response = gateway.post(f"fake/{behaviour}", stream=stream)
@@ -115,6 +119,7 @@ def test_errors(gateway: Gateway, behaviour: str, status: int, error_type: str, 
 
 
 @pytest.mark.parametrize("behaviour", ["cut", "error-chunk"])
+@pytest.mark.covers("protocols.gemini", "errors within streams")
 def test_a_stream_that_breaks(gateway: Gateway, behaviour: str) -> None:
     """The text so far, then an error in the stream: no quiet end."""
     chunks, _ = gateway.stream(f"fake/{behaviour}")
@@ -130,6 +135,7 @@ class GetWeather(BaseModel):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.covers("clients.langchain_openrouter", "tools", "reasoning", "streaming")
 def test_two_turns_through_the_client(gateway: Gateway, upstream: FakeGemini, streaming: bool) -> None:
     """ChatOpenRouter brings reasoning details back unchanged, from a whole answer and from a stream."""
     model = ChatOpenRouter(model="fake/tools", base_url=gateway.base_url, reasoning={"effort": "low"})

@@ -611,6 +611,7 @@ def test_a_call_can_leave_its_session_out(
     assert ["from-the-environment", None] == [seen.body.get("session_id") for seen in provider.seen]
 
 
+@pytest.mark.covers("clients.langchain_openrouter", "reasoning")
 def test_thoughts_come_back_and_are_sent_back(gateway: Gateway, provider: GuideProvider) -> None:
     """As blocks, as text, with their signature, in a stream as well; the next request has them unmodified."""
     model = ChatOpenRouter(model=CLAUDE, base_url=gateway.base_url, api_key=KEY, reasoning={"effort": "high"})

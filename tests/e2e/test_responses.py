@@ -100,6 +100,7 @@ def without_ids(items: list[Json]) -> list[Json]:
 class TestChat:
     """Chat completions over the protocol."""
 
+    @pytest.mark.covers("protocols.openai_responses", "text", "streaming", "citations", "usage of every bucket", "cost")
     def test_json_and_stream_agree(self, gateway: Gateway, provider: ResponsesProvider) -> None:
         """Text, citation, counts and price; the key is the provider's."""
         whole = gateway.post("fake/answer", max_tokens=5).json()
@@ -124,6 +125,7 @@ class TestChat:
         assert 16 == provider.requests[-1]["max_output_tokens"]
 
     @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.covers("protocols.openai_responses", "reasoning replayed over turns", "tools")
     def test_two_turns_with_reasoning(self, gateway: Gateway, provider: ResponsesProvider, *, stream: bool) -> None:
         """The provider gets its reasoning back as it was, each item before its call: it refuses anything else."""
         fields: Json = {"tools": CHAT_TOOLS, "reasoning": {"effort": "low"}}
@@ -143,6 +145,7 @@ class TestChat:
         assert {"effort": "low", "summary": "auto"} == provider.requests[-1]["reasoning"]
 
     @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.covers("clients.langchain_openrouter", "tools", "reasoning", "streaming")
     def test_two_turns_through_the_client(self, gateway: Gateway, *, stream: bool) -> None:
         """ChatOpenRouter keeps what it takes, streamed or not."""
 
@@ -178,6 +181,7 @@ class TestChat:
         assert TEXT == ask().text
 
     @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.covers("protocols.openai_responses", "thoughts in answers")
     def test_reasoning_can_be_left_out(self, gateway: Gateway, *, stream: bool) -> None:
         """The model reasons, the caller does not see it."""
         fields: Json = {"tools": CHAT_TOOLS, "reasoning": {"effort": "low", "exclude": True}}
@@ -187,6 +191,7 @@ class TestChat:
         assert "reasoning_details" not in message
         assert 2 == len(message["tool_calls"])
 
+    @pytest.mark.covers("protocols.openai_responses", "refusals and safety blocks", "finish reasons")
     def test_other_ends(self, gateway: Gateway) -> None:
         """A refusal, and an end for its length."""
         refusal = gateway.post("fake/refuse").json()["choices"][0]
@@ -204,6 +209,7 @@ class TestChat:
         ],
     )
     @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.covers("protocols.openai_responses", "errors with status")
     def test_errors_before_any_output(
         self, gateway: Gateway, model: str, status: int, error_type: str, *, stream: bool
     ) -> None:
@@ -215,6 +221,7 @@ class TestChat:
     @pytest.mark.parametrize(
         ("model", "streamed", "whole"), [("fake/failed", 429, 502), ("fake/error", 429, 502), ("fake/cut", 502, 502)]
     )
+    @pytest.mark.covers("protocols.openai_responses", "errors within streams")
     def test_errors_within_an_answer(self, gateway: Gateway, model: str, streamed: int, whole: int) -> None:
         """In the stream behind what came before; a body that is not whole is no answer."""
         chunks, _ = gateway.stream(model)

@@ -85,6 +85,7 @@ class TestEmbeddings:
     """`POST /embeddings`."""
 
     @pytest.mark.parametrize("model", ["embed/vectors", "embed/base64"])
+    @pytest.mark.covers("tasks.embeddings_openai", "text inputs", "numbers and base64", "usage", "cost")
     def test_both_forms_from_either(self, tasked: Tasked, model: str) -> None:
         """Numbers or base64, as asked for, whatever the provider sends; counted, priced and recorded."""
         answer = tasked.post("/embeddings", model, input=["ab", "c"], user="u")
@@ -130,6 +131,7 @@ class TestEmbeddings:
             ("openrouter/auto", 400, "invalid_request"),
         ],
     )
+    @pytest.mark.covers("tasks.embeddings_openai", "errors with status", "broken replies")
     def test_failures(self, tasked: Tasked, model: str, status: int, kind: str) -> None:
         """In the shape of every other error, with the same headers."""
         answer = tasked.post("/embeddings", model, input=["ab", "c"])
@@ -171,6 +173,7 @@ class TestEmbeddings:
 class TestRerank:
     """`POST /rerank`."""
 
+    @pytest.mark.covers("tasks.rerank", "text inputs", "usage", "cost")
     def test_an_answer(self, tasked: Tasked) -> None:
         """The most relevant first, each with its document; search units are priced and recorded."""
         documents: list[Any] = ["ab", {"text": "abcd"}, "abc"]
@@ -193,6 +196,7 @@ class TestRerank:
     @pytest.mark.parametrize(
         ("model", "status"), [("chat/one", 400), ("embed/vectors", 400), ("nobody/none", 404), ("openrouter/free", 400)]
     )
+    @pytest.mark.covers("tasks.rerank", "errors with status")
     def test_where_nobody_ranks(self, tasked: Tasked, model: str, status: int) -> None:
         """The reason is told."""
         answer = tasked.post("/rerank", model, query="q", documents=["a"])
@@ -228,6 +232,8 @@ class TestCompletions:
 class TestEmbedded:
     """The embedded model makes vectors beside its chat."""
 
+    @pytest.mark.covers("clients.langchain_openrouter", "embeddings")
+    @pytest.mark.covers("tasks.embeddings_local", "text inputs", "numbers and base64", "usage")
     def test_the_client_embeds(self, embedded: Gateway) -> None:
         """`OpenRouterEmbeddings` gets vectors that know cats from markets, the same in both encodings."""
         client = OpenRouterEmbeddings(model=SMOL, base_url=embedded.base_url, api_key="not-checked")
@@ -247,6 +253,7 @@ class TestEmbedded:
 
         assert 576 == len(vector)
 
+    @pytest.mark.covers("tasks.embeddings_local", "token inputs")
     def test_chat_goes_on(self, embedded: Gateway) -> None:
         """In both lists, and able to do both in turn."""
         assert 200 == post(embedded, "/embeddings", SMOL, input=[[1, 2, 3], [4]]).status_code
@@ -264,6 +271,7 @@ class TestEmbedded:
             ({"input": [{"content": [{"type": "input_audio", "input_audio": AUDIO}]}]}, None),
         ],
     )
+    @pytest.mark.covers("tasks.embeddings_local", "errors with status", "image inputs", "length of vectors")
     def test_what_it_refuses(self, embedded: Gateway, fields: dict[str, Any], kind: str | None) -> None:
         """With a reason, and nothing worse."""
         answer = post(embedded, "/embeddings", SMOL, **fields)
@@ -286,6 +294,7 @@ class TestEmbedded:
 class TestLlamaServer:
     """Against a server that others wrote."""
 
+    @pytest.mark.covers("tasks.embeddings_openai", "text inputs", "numbers and base64")
     def test_its_vectors(self, tmp_path: Path) -> None:
         """llama.cpp's `/v1/embeddings`, in the form it does not choose by itself, too."""
         with running_llama(find_default_model(), "LAST") as base_url:
@@ -300,6 +309,7 @@ class TestLlamaServer:
         assert body["usage"]["prompt_tokens"] > 15
         assert body["usage"]["cost"] == pytest.approx(body["usage"]["prompt_tokens"] * 0.000003)
 
+    @pytest.mark.covers("tasks.rerank", "text inputs")
     def test_its_ranking(self, tmp_path: Path) -> None:
         """llama.cpp's `/v1/rerank`: the model is no reranker, so the scores say little, but the dialect is its own."""
         with running_llama(find_default_model(), "RANK") as base_url:

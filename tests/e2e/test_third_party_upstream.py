@@ -20,6 +20,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
             yield running
 
 
+@pytest.mark.covers("protocols.openai", "text", "streaming", "usage of every bucket", "cost")
 def test_json_and_stream_agree(gateway: Gateway) -> None:
     """Same text, counted and priced."""
     whole = gateway.post("smol/lm", temperature=0, max_tokens=12).json()
@@ -31,6 +32,7 @@ def test_json_and_stream_agree(gateway: Gateway) -> None:
     assert expected == pytest.approx(usage["cost"], abs=1e-12)
 
 
+@pytest.mark.covers("protocols.anthropic", "text", "streaming", "usage of every bucket", "errors with status")
 def test_its_messages_api(tmp_path: Path) -> None:
     """The `anthropic` protocol against llama.cpp's `/v1/messages`: whole and streamed, from both skins, and a call."""
     with running_llama(find_default_model()) as base_url:
@@ -55,6 +57,7 @@ def test_connections_are_used_again(gateway: Gateway) -> None:
     assert statuses == [200] * 15
 
 
+@pytest.mark.covers("protocols.openai", "errors with status")
 def test_a_refusal_keeps_its_reason(gateway: Gateway) -> None:
     """What llama.cpp refuses is told with its own words."""
     response = gateway.post("smol/lm", messages=[{"role": "user", "content": "word " * 9000}])

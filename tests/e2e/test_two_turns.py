@@ -82,6 +82,10 @@ def shape(message: BaseMessage) -> tuple[str, str, str | None, list[tuple[str, A
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("protocol", ["openai", "anthropic", "gemini"])
+@pytest.mark.covers("protocols.openai", "tools", "reasoning replayed over turns")
+@pytest.mark.covers("protocols.anthropic", "tools", "reasoning replayed over turns")
+@pytest.mark.covers("protocols.gemini", "tools", "reasoning replayed over turns")
+@pytest.mark.covers("clients.langchain_openrouter", "tools", "reasoning", "streaming")
 def test_the_same_conversation(
     gateway: tuple[Gateway, tuple[FakeProvider, FakeAnthropic, FakeGemini]], protocol: str, *, stream: bool
 ) -> None:
@@ -107,6 +111,8 @@ def test_the_same_conversation(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.covers("protocols.local", "tools")
+@pytest.mark.covers("clients.langchain_openrouter", "tools")
 def test_the_embedded_model(
     gateway: tuple[Gateway, tuple[FakeProvider, FakeAnthropic, FakeGemini]], *, stream: bool
 ) -> None:
@@ -119,6 +125,9 @@ def test_the_embedded_model(
 
 
 @pytest.mark.parametrize("second", ["fake/openai", "fake/anthropic", "fake/gemini", LOCAL])
+@pytest.mark.covers("protocols.openai", "reasoning replayed over turns")
+@pytest.mark.covers("protocols.anthropic", "reasoning replayed over turns")
+@pytest.mark.covers("protocols.gemini", "reasoning replayed over turns")
 def test_another_model_goes_on(
     gateway: tuple[Gateway, tuple[FakeProvider, FakeAnthropic, FakeGemini]], second: str
 ) -> None:

@@ -3,6 +3,7 @@
 A vector is a JSON file in `vectors/<protocol>/`:
 
     about         one sentence
+    covers        the rows of docs/gateway/support.md that it shows
     upstream_id   the provider's name of the model
     service_tier  the endpoint's, if it is one
     request       OpenRouter's chat request

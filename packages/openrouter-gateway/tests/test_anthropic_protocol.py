@@ -167,6 +167,7 @@ class TestRequests:
         st.lists(dicts_like(type=st.sampled_from(["reasoning.text", "reasoning.encrypted"]), text=ANY_JSON), max_size=3)
         | ANY_JSON
     )
+    @pytest.mark.covers("protocols.anthropic", "reasoning replayed over turns")
     def test_any_reasoning_details(self, details: Any) -> None:
         """Whatever a caller sends back as reasoning, the request goes out without what Claude would refuse."""
         request = make_request(messages=[{"role": "assistant", "content": "x", "reasoning_details": details}])
@@ -251,6 +252,7 @@ class TestReplies:
             check_events(vector["events"], read(decoder(), data[:cut], data[cut:]))
 
     @pytest.mark.parametrize("stream", GOOD)
+    @pytest.mark.covers("protocols.anthropic", "errors within streams")
     def test_a_stream_without_its_end_was_cut(self, stream: list[Any]) -> None:
         """Wherever it stops before `message_stop`, even behind the reason why it ended."""
         last = next(
@@ -267,6 +269,7 @@ class TestReplies:
     @pytest.mark.parametrize("stream", GOOD)
     @given(cuts=ANY_CUTS)
     @settings(max_examples=30)
+    @pytest.mark.covers("protocols.anthropic", "any cut of the bytes")
     def test_any_pieces(self, stream: list[Any], cuts: list[int]) -> None:
         """However the network cuts the bytes, the events are the same."""
         data = to_named_sse(*stream)
@@ -375,6 +378,7 @@ EVENT_LIKE = dicts_like(
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @example([{"type": "content_block_start", "index": [], "content_block": {"type": []}}])
 @example([{"type": "content_block_delta", "index": {}, "delta": {}}])
+@pytest.mark.covers("protocols.anthropic", "fuzzed streams")
 def test_any_json_is_read_or_garbled(chunks: list[Any]) -> None:
     """Whatever a provider sends as JSON ends in events that keep the hub's rules, or in a typed error."""
     events = read(stream_decoder(), to_named_sse(*chunks))
@@ -401,6 +405,7 @@ def check_end(events: list[Event]) -> None:
     assert [False] * (len(events) - 1) + [True] == ends
 
 
+@pytest.mark.covers("protocols.anthropic", "fuzzed streams")
 def test_noise() -> None:
     """Ten thousand broken streams: every one is read to an end or to a typed error, and its events keep the rules."""
     dice = random.Random(20261127)  # noqa: S311 - the same noise each time
@@ -452,6 +457,7 @@ class TestRefusals:
             (529, "overloaded_error", "Overloaded", ("Unavailable", 502, "provider_overloaded")),
         ],
     )
+    @pytest.mark.covers("protocols.anthropic", "errors with status")
     def test_a_status(self, status: int, kind: str, message: str, expected: tuple[str, int, str]) -> None:
         """Whose fault it is, and whether another endpoint may be tried."""
         body = json.dumps(

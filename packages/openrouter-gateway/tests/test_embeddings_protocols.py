@@ -16,7 +16,7 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.embedding import Embedding
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Usage
-from openrouter_gateway.errors import Garbled, Refused, Unavailable, UpstreamError
+from openrouter_gateway.errors import Garbled, Refused, Throttled, Unavailable, UpstreamError
 from openrouter_gateway.wire.protocols import PROTOCOLS, TASKS, can_serve, codec_of
 from openrouter_gateway.wire.protocols.base import Codec
 from openrouter_gateway.wire.protocols.vectors import to_wanted
@@ -74,6 +74,7 @@ def reply_of(*found: object, **more: object) -> dict[str, Any]:
 class TestOpenAI:
     """The dialect that most speak."""
 
+    @pytest.mark.covers("tasks.embeddings_openai", "text inputs", "length of vectors")
     def test_fields_are_those_of_the_caller(self) -> None:
         """Without OpenRouter's own, without nulls, with the provider's name of the model."""
         assert {
@@ -96,6 +97,13 @@ class TestOpenAI:
         )
         assert "/embeddings" == OPENAI.address(request_of(), make_endpoint()).path
 
+    @pytest.mark.covers("tasks.embeddings_openai", "token inputs", "image inputs")
+    @pytest.mark.parametrize("given", ["a", ["a"], [1, 2], [[1, 2], [3]], [{"content": [IMAGE]}]])
+    def test_inputs_go_out_as_they_came(self, given: object) -> None:
+        """Text, tokens and images, alone or several."""
+        assert given == sent(OPENAI, input=given)["input"]
+
+    @pytest.mark.covers("tasks.embeddings_openai", "hint of their use", "length of vectors")
     def test_quirks(self) -> None:
         """A hint only to those who take it, another name of the length, everything to another OpenRouter."""
         fields = {"input_type": "query", "dimensions": 8, "provider": {"zdr": True}}
@@ -106,6 +114,7 @@ class TestOpenAI:
 
     @pytest.mark.parametrize("given", [FLOATS, BASE64])
     @pytest.mark.parametrize(("wanted", "expected"), [("float", FLOATS), ("base64", BASE64), (None, FLOATS)])
+    @pytest.mark.covers("tasks.embeddings_openai", "numbers and base64")
     def test_either_form_becomes_the_one_that_is_asked_for(self, given: object, wanted: object, expected: Any) -> None:
         """Whatever the provider sends."""
         events = read(OPENAI, reply_of(given, given), encoding_format=wanted)
@@ -147,6 +156,7 @@ class TestOpenAI:
             (reply_of([1], base64.b64encode(struct.pack("<f", float("nan"))).decode()), "not a number"),
         ],
     )
+    @pytest.mark.covers("tasks.embeddings_openai", "broken replies")
     def test_what_is_no_answer(self, reply: object, said: str) -> None:
         """The next endpoint has its try."""
         error = failure(read(OPENAI, reply))
@@ -165,6 +175,7 @@ class TestOpenAI:
         assert "too large" in failure(read(OPENAI, reply_of([1e300], [1]), encoding_format="base64")).message
         assert [[1e300], [1]] == vectors(read(OPENAI, reply_of([1e300], [1])))
 
+    @pytest.mark.covers("tasks.embeddings_openai", "errors with status")
     def test_an_error_in_the_body(self) -> None:
         """With its own status, whatever else is there."""
         reply = {"error": {"message": "Overloaded.", "code": 503}, "data": None}
@@ -185,6 +196,7 @@ class TestOpenAI:
             ("x", None),
         ],
     )
+    @pytest.mark.covers("tasks.embeddings_openai", "usage")
     def test_tokens(self, usage: object, counted: Usage | None) -> None:
         """Some count the total alone, some nothing."""
         found = [event.usage for event in read(OPENAI, reply_of([1], [2], usage=usage)) if type(event) is UsageReported]
@@ -211,6 +223,7 @@ class TestOpenAI:
         ),
         wanted=st.sampled_from(["float", "base64"]),
     )
+    @pytest.mark.covers("tasks.embeddings_openai", "broken replies")
     def test_any_reply_is_vectors_or_an_error(self, reply: object, wanted: str) -> None:
         """Nothing else comes out, and nothing else is raised."""
         events = read(OPENAI, reply, encoding_format=wanted)
@@ -242,6 +255,7 @@ def test_what_is_right_is_not_touched() -> None:
 class TestGemini:
     """Google's own way."""
 
+    @pytest.mark.covers("tasks.embeddings_gemini", "text inputs", "length of vectors", "hint of their use")
     def test_a_request_for_each_input(self) -> None:
         """The model in path and requests, the hint and the length in Google's words."""
         request = request_of(input_type="search_query", dimensions=8)
@@ -260,11 +274,13 @@ class TestGemini:
         assert {"model", "content"} == request.keys()
 
     @pytest.mark.parametrize("given", [[1, 2], [{"content": [IMAGE]}]])
+    @pytest.mark.covers("tasks.embeddings_gemini", "image inputs", "token inputs")
     def test_text_only(self, given: object) -> None:
         """The request is at fault."""
         with pytest.raises(Refused):
             sent(GEMINI, input=given)
 
+    @pytest.mark.covers("tasks.embeddings_gemini", "text inputs", "numbers and base64", "usage")
     def test_its_reply(self) -> None:
         """Vectors in the order of the inputs, no tokens."""
         events = read(GEMINI, {"embeddings": [{"values": FLOATS}, {"values": [1]}]}, encoding_format="float")
@@ -273,10 +289,34 @@ class TestGemini:
         assert [Ended()] == events[1:]
         assert "1 vectors" in failure(read(GEMINI, {"embeddings": [{"values": [1]}]})).message
 
+    @pytest.mark.covers("tasks.embeddings_gemini", "errors with status")
+    def test_its_errors(self) -> None:
+        """As those of its chats, before an answer and in its place."""
+        error = {"error": {"code": 429, "message": "Slow down.", "status": "RESOURCE_EXHAUSTED"}}
+        refused = PROTOCOLS["gemini"].parse_refusal(429, {}, json.dumps(error).encode())
+
+        assert (Throttled, "Slow down.") == (type(refused), refused.message)
+        assert Throttled is type(failure(read(GEMINI, error)))
+
+    @pytest.mark.covers("tasks.embeddings_gemini", "broken replies")
+    @given(reply=dicts_like(embeddings=st.lists(dicts_like(values=st.lists(st.floats(), max_size=2)), max_size=3)))
+    def test_any_reply_is_vectors_or_an_error(self, reply: object) -> None:
+        """Nothing else comes out, and nothing else is raised."""
+        events = read(GEMINI, reply)
+
+        assert isinstance(events[0], Failed) or 2 == len(vectors(events))
+
 
 class TestLocal:
     """The embedded model."""
 
+    @pytest.mark.covers("tasks.embeddings_local", "broken replies")
+    @pytest.mark.parametrize("reply", [b"", b"[]", {"data": None}, reply_of([1]), reply_of([1], "x"), b"\xff"])
+    def test_what_is_no_answer(self, reply: object) -> None:
+        """A vector for each input, or an error."""
+        assert isinstance(failure(read(LOCAL, reply)), Garbled)
+
+    @pytest.mark.covers("tasks.embeddings_local", "text inputs")
     def test_only_what_it_has(self) -> None:
         """None of the caller's other fields: llama.cpp has some of its own."""
         assert {"model": "one-upstream", "input": ["a", "b"], "encoding_format": "float"} == sent(
@@ -284,6 +324,7 @@ class TestLocal:
         )
 
     @pytest.mark.parametrize("fields", [{"dimensions": 8}, {"input": [{"content": [IMAGE]}]}])
+    @pytest.mark.covers("tasks.embeddings_local", "length of vectors")
     def test_what_it_cannot_do(self, fields: dict[str, object]) -> None:
         """It is told, not passed over."""
         with pytest.raises(Refused):

@@ -19,6 +19,7 @@ from gemini_samples import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from protocol_vectors import Vector, load_vectors, shown
+from wire_vectors import marks_of
 
 from openrouter_gateway.core.events import Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Usage
@@ -28,7 +29,10 @@ from openrouter_gateway.wire.protocols.gemini import MAX_BODY_BYTES
 VECTORS = load_vectors("gemini")
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=str)
+@pytest.mark.parametrize(
+    "vector",
+    [pytest.param(each, id=str(each), marks=marks_of("gemini", f"{each}.json", each.fields)) for each in VECTORS],
+)
 class TestVectors:
     """Requests and replies as data."""
 
@@ -70,6 +74,7 @@ class TestVectors:
 
 
 @given(st.sampled_from(VECTORS), ANY_CUTS)
+@pytest.mark.covers("protocols.gemini", "any cut of the bytes")
 def test_any_chunking_gives_the_same_events(vector: Vector, cuts: list[int]) -> None:
     """However the network cuts a reply."""
     assert vector.fields["events"] == shown(vector.events(*cut_at(vector.reply, cuts)))
@@ -161,6 +166,7 @@ class TestReply:
             ("SOMETHING_NEW", "stop"),
         ],
     )
+    @pytest.mark.covers("protocols.gemini", "finish reasons")
     def test_finish_reasons(self, native: str, normal: str) -> None:
         """Google's word and OpenRouter's."""
         (step,) = steps_of(read(to_chunks(make_chunk(finish=native))))
@@ -231,6 +237,7 @@ class TestReply:
 
         assert {"content": "\n```\nOUTCOME_FAILED\nno\n```\n"} == delta
 
+    @pytest.mark.covers("protocols.gemini", "usage of every bucket")
     def test_counts_that_a_later_chunk_leaves_out(self) -> None:
         """They still hold."""
         first = {"promptTokenCount": 10, "cachedContentTokenCount": 8, "candidatesTokenCount": 1}
@@ -363,6 +370,7 @@ class TestErrors:
             ),
         ],
     )
+    @pytest.mark.covers("protocols.gemini", "errors with status")
     def test_what_they_mean(self, status: int, body: bytes, kind: type, error_type: str, code: str | None) -> None:
         """For the caller, and for failover."""
         error = GEMINI.parse_refusal(status, {}, body)
@@ -402,6 +410,7 @@ class TestErrors:
             (1, Unavailable, 502),
         ],
     )
+    @pytest.mark.covers("protocols.gemini", "errors within streams")
     def test_errors_within_a_reply(self, error: object, kind: type, status: int) -> None:
         """By their number, or their word; the same in a stream and in a body."""
         for data in (to_chunks({"error": error}), json.dumps({"error": error}).encode()):
@@ -467,6 +476,7 @@ def mutate(dice: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
+@pytest.mark.covers("protocols.gemini", "fuzzed streams")
 def test_ten_thousand_broken_replies() -> None:
     """Nothing but errors of a provider comes of them, every one has an end, and cutting them changes nothing."""
     dice = random.Random(20261127)  # noqa: S311 - the same every time

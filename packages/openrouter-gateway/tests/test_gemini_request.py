@@ -114,6 +114,9 @@ class TestTools:
             (None, "auto", None),
         ],
     )
+    @pytest.mark.covers(
+        "protocols.gemini", "tool choice: auto", "tool choice: none", "tool choice: required", "tool choice: one tool"
+    )
     def test_choices(self, tools: object, choice: object, expected: object) -> None:
         """Each in the API's word; none where there is nothing to call."""
         sent = body_of(tools=tools, tool_choice=choice)
@@ -309,6 +312,7 @@ class TestThinking:
             ("gemma-4-31b-it", {"reasoning": {"effort": "high"}}, None),
         ],
     )
+    @pytest.mark.covers("protocols.gemini", "reasoning effort", "reasoning budget")
     def test_configs(self, model: str, fields: dict[str, object], expected: object) -> None:
         """The one that each model takes."""
         assert expected == thinking_config(make_request(**fields), endpoint(model))
@@ -424,6 +428,7 @@ class TestReplay:
         results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in message["tool_calls"]]
         return [{"role": "user", "content": "x"}, message, *results]
 
+    @pytest.mark.covers("protocols.gemini", "reasoning replayed over turns")
     def test_two_turns_with_a_tool(self) -> None:
         """The parts of the first turn, signatures included, are the second request's, to the byte."""
         message = as_message(read(to_chunks(*(make_chunk(part) for part in PARTS), make_chunk(finish="STOP"))))
@@ -433,6 +438,7 @@ class TestReplay:
         assert {"role": "model", "parts": PARTS} == sent[1]
         assert ["fc-1", "fc-2"] == [part["functionResponse"]["id"] for part in sent[2]["parts"]]
 
+    @pytest.mark.covers("protocols.gemini", "reasoning replayed over turns")
     def test_pieces_that_a_client_has_joined(self) -> None:
         """Thoughts may come back as one; each signature is still on its part."""
         message = as_message(read(to_chunks(*(make_chunk(part) for part in PARTS), make_chunk(finish="STOP"))))

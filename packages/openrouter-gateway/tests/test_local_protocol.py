@@ -59,6 +59,7 @@ def body_of(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covers("protocols.local", "text", "sampling", "seed")
 def test_a_plain_request_keeps_its_fields_and_gets_a_limit() -> None:
     """Sampling fields travel on; the model's name is the provider's; nulls and what is not known are left out."""
     body = body_of(temperature=0.5, top_k=7, seed=3, stop=None, provider={"order": ["x"]}, unheard_of=[1])
@@ -88,6 +89,7 @@ def test_a_plain_request_keeps_its_fields_and_gets_a_limit() -> None:
         ({"tool_choice": "none", "tools": [WEATHER]}, {}),
     ],
 )
+@pytest.mark.covers("protocols.local", "stop sequences", "sampling", "tool choice: none")
 def test_fields_are_translated(asked: dict[str, Any], sent: dict[str, Any]) -> None:
     """llama.cpp's names for what OpenRouter calls differently."""
     expected = {"messages": [QUESTION], "model": "small", "max_tokens": DEFAULT_MAX_TOKENS, **sent}
@@ -95,6 +97,19 @@ def test_fields_are_translated(asked: dict[str, Any], sent: dict[str, Any]) -> N
     assert expected == body_of(**asked)
 
 
+@pytest.mark.covers("protocols.local", "logprobs")
+def test_probabilities_are_asked_for_and_shown() -> None:
+    """llama.cpp has OpenAI's fields for them, on both ways."""
+    body = body_of(logprobs=True, top_logprobs=2)
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}]}
+    chunk = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs, "finish_reason": "stop"}]}
+    events = decode(b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n", PLAIN, "text/event-stream")
+
+    assert (True, 2) == (body["logprobs"], body["top_logprobs"])
+    assert [logprobs] == [choice["logprobs"] for choice in choices_in(events)]
+
+
+@pytest.mark.covers("protocols.local", "system messages")
 def test_roles_and_parts_become_what_the_template_knows() -> None:
     """Developer messages are system messages, text parts are joined."""
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
@@ -105,6 +120,7 @@ def test_roles_and_parts_become_what_the_template_knows() -> None:
     ]
 
 
+@pytest.mark.covers("protocols.local", "images by URL", "images as base64", "audio in", "video in", "PDF and files")
 def test_other_parts_are_refused_by_name() -> None:
     """A picture cannot be read, and the caller is told which part it was."""
     with pytest.raises(Refused, match="image_url") as caught:
@@ -124,6 +140,7 @@ def test_a_stand_in_is_told_which_parts_it_cannot_read() -> None:
     )["messages"]
 
 
+@pytest.mark.covers("protocols.local", "tools", "tool choice: auto")
 def test_tools_are_described_and_a_grammar_allows_call_or_text() -> None:
     """`auto`: the caller's rules stay first, examples follow, then the question."""
     body = body_of({"role": "system", "content": "Be kind."}, QUESTION, tools=[WEATHER], stop=["END"])
@@ -137,6 +154,7 @@ def test_tools_are_described_and_a_grammar_allows_call_or_text() -> None:
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "GetWeather"}}])
+@pytest.mark.covers("protocols.local", "tool choice: required", "tool choice: one tool")
 def test_a_demanded_call_is_enforced_by_its_schema(choice: object) -> None:
     """One alternative per tool that may be called, arguments bounded, no stop sequence to cut it."""
     body = body_of(tools=[WEATHER], tool_choice=choice, stop=["END"])
@@ -161,6 +179,7 @@ def test_a_demanded_call_is_enforced_by_its_schema(choice: object) -> None:
     assert "grammar" not in body
 
 
+@pytest.mark.covers("protocols.local", "structured output", "JSON mode")
 def test_a_json_answer_is_not_cut_in_two() -> None:
     """An answer after a schema parses, whatever ends a text."""
     assert "stop" not in body_of(response_format=AS_PERSON, stop=["}", "\n"])
@@ -192,6 +211,7 @@ def test_the_next_question_gets_tools_again() -> None:
     assert "grammar" in body
 
 
+@pytest.mark.covers("protocols.local", "structured output", "tools")
 def test_a_schema_and_tools_allow_call_or_answer() -> None:
     """Before results either; after them the schema alone."""
     before = body_of(tools=[WEATHER], response_format=AS_PERSON)["response_format"]["json_schema"]["schema"]
@@ -316,6 +336,7 @@ def summary(events: list[Event]) -> tuple[str, list[tuple[str, str]], str | None
     return text, [(name, arguments) for name, arguments in calls], finish
 
 
+PLAIN = request_of(stream=True)
 AUTO = request_of(tools=[WEATHER], stream=True)
 UNION = request_of(tools=[WEATHER], response_format=AS_PERSON, stream=True)
 CALL_TEXT = '{ "name": "GetWeather",\n "arguments": {"location": "a\\"} {[ b", "x": [{}]} }\n'
@@ -347,6 +368,7 @@ NO_CALLS: list[tuple[str, str]] = []
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.covers("protocols.local", "tools", "finish reasons")
 def test_replies(
     request_: ChatRequest, text: str, native: str, expected: tuple[str, list[tuple[str, str]], str], size: int
 ) -> None:
@@ -391,6 +413,7 @@ def test_call_ids_agree_for_one_request_and_differ_within_a_conversation() -> No
     assert ids[0] == ids[1] != ids[2]
 
 
+@pytest.mark.covers("protocols.local", "text", "streaming")
 def test_text_streams_as_it_arrives() -> None:
     """The first piece of text is shown before the second has come."""
     data = sse(["Hel", "lo"], finish="stop")
@@ -401,6 +424,7 @@ def test_text_streams_as_it_arrives() -> None:
     assert summary(events) == ("Hel", [], None)
 
 
+@pytest.mark.covers("protocols.local", "errors within streams")
 def test_a_stream_that_breaks_is_cut() -> None:
     """The inner decoder's judgement stands."""
     decoder = LOCAL.chat_decoder(AUTO, "text/event-stream")
@@ -416,6 +440,7 @@ def test_a_stream_that_breaks_is_cut() -> None:
     request_=st.sampled_from([AUTO, UNION]),
     cuts=st.lists(st.integers(min_value=0, max_value=600), max_size=8),
 )
+@pytest.mark.covers("protocols.local", "any cut of the bytes")
 def test_any_cut_of_the_bytes_gives_the_same_events(
     text: str, sizes: int, request_: ChatRequest, cuts: list[int]
 ) -> None:
@@ -437,6 +462,7 @@ def test_any_arguments_arrive_as_they_were_written(location: str, extra: object)
     assert ("", [("GetWeather", arguments)], "tool_calls") == summary(events)
 
 
+@pytest.mark.covers("protocols.local", "errors with status")
 def test_a_context_overflow_is_named() -> None:
     """llama.cpp's own word for it, as its server of 2026-10 answers."""
     body = (

@@ -82,6 +82,7 @@ class TestRequest:
     def encode(self, body: bytes, quirks: frozenset[str] = frozenset()) -> bytes:
         return OpenAI().encode_chat(chat.parse(body), make_endpoint(quirks=quirks))
 
+    @pytest.mark.covers("protocols.openai", "sampling")
     def test_unknown_fields_and_numbers_travel_verbatim(self) -> None:
         """Nothing but the model is touched: not the digits of a number, not the order, not an escape."""
         sent = self.encode(
@@ -111,6 +112,7 @@ class TestRequest:
 
         assert {"messages", "model"} == json.loads(sent).keys()
 
+    @pytest.mark.covers("protocols.openai", "usage of every bucket")
     def test_a_stream_always_asks_for_usage(self) -> None:
         """The caller's own stream options do not turn the count off."""
         body = {"messages": [{"role": "user"}], "stream": True, "stream_options": {"include_usage": False}}
@@ -151,6 +153,7 @@ class TestRequest:
             ({"reasoning": "high"}, None),
         ],
     )
+    @pytest.mark.covers("protocols.openai", "reasoning effort", "reasoning budget")
     def test_the_effort_of_reasoning_goes_by_its_name_in_this_dialect(
         self, fields: dict[str, object], sent: str | None
     ) -> None:
@@ -199,6 +202,7 @@ def test_the_decoder_follows_what_the_provider_sent(content_type: str, decoder: 
 class TestStream:
     """Chunks to events."""
 
+    @pytest.mark.covers("protocols.openai", "text", "streaming")
     def test_an_ordinary_stream(self) -> None:
         """Steps, then the usage, then the end; the provider's own names and times are dropped."""
         events = read_stream(
@@ -254,6 +258,7 @@ class TestStream:
 
         assert garbled_by(events) == "the provider answered without any choice"
 
+    @pytest.mark.covers("protocols.openai", "errors within streams")
     def test_garbage_does_not_lose_what_came_before(self) -> None:
         """Text and usage of the same read are events, then comes the failure, once."""
         usage = {"prompt_tokens": 1, "completion_tokens": 1}
@@ -311,6 +316,7 @@ class TestStream:
     @pytest.mark.parametrize(
         "data", [b"", b": nothing\n\n", to_sse(make_chunk({"content": "x"}), done=False), b'data: {"choices":[]}\n\n']
     )
+    @pytest.mark.covers("protocols.openai", "errors within streams")
     def test_an_unfinished_answer_was_cut(self, data: bytes) -> None:
         """An end before the finish reason is never taken for a success."""
         with pytest.raises(Cut):
@@ -331,6 +337,7 @@ class TestStream:
             ("?", "stop"),
         ],
     )
+    @pytest.mark.covers("protocols.openai", "finish reasons")
     def test_finish_reasons_are_normalised(self, native: str, reason: str) -> None:
         """The provider's own word is kept beside OpenRouter's."""
         step = read_stream(make_chunk({}, finish=native))[0]
@@ -419,6 +426,7 @@ class TestToolCalls:
             ([[{"id": "a"}, {"id": "b"}], [{"id": "c"}]], [[0, 1], [2]]),
         ],
     )
+    @pytest.mark.covers("protocols.openai", "parallel tool calls")
     def test_calls_without_an_index(self, pieces: list[list[dict[str, Any]]], indices: list[list[int]]) -> None:
         """A new id is the next call, a known one its own, none the last: in chunks of their own, too."""
         events = read_stream(*(make_chunk({"tool_calls": calls}) for calls in pieces))
@@ -478,6 +486,7 @@ class TestToolCalls:
 class TestUsage:
     """Token counts, in every form that providers send them in."""
 
+    @pytest.mark.covers("protocols.openai", "usage of every bucket")
     def test_all_buckets(self) -> None:
         """Every count that OpenRouter's usage object has."""
         assert Usage(
@@ -570,6 +579,7 @@ class TestErrorsInReplies:
             (["it broke"], Unavailable, "['it broke']", None),
         ],
     )
+    @pytest.mark.covers("protocols.openai", "errors within streams")
     def test_an_error_chunk(self, error: object, kind: type, message: str, code: str | None) -> None:
         """It ends the reply, whatever shape it has; a numeric code counts as the status."""
         decoder = StreamDecoder()
@@ -598,6 +608,7 @@ class TestErrorsInReplies:
 class TestBody:
     """One JSON body to events."""
 
+    @pytest.mark.covers("protocols.openai", "text")
     def test_an_ordinary_body(self) -> None:
         """A step per body, its usage, the end."""
         events = read_body(
@@ -755,6 +766,7 @@ def check_hub_rules(events: list[Event]) -> None:
 @example([make_chunk({"reasoning_details": [1]}), make_chunk({"reasoning_details": 5})])
 @example([make_chunk({"images": 5}), make_chunk({"images": ["x"]})])
 @example([{"choices": [], "usage": {"prompt_tokens_details": [1]}}])
+@pytest.mark.covers("protocols.openai", "fuzzed streams")
 def test_any_json_is_read_or_garbled(chunks: list[Any]) -> None:
     """Whatever a provider sends as JSON ends in events that keep the hub's rules, or in its own typed error."""
     decoder = StreamDecoder()
@@ -782,6 +794,7 @@ def test_any_body_is_read_or_garbled(body: Any) -> None:
 @given(st.binary(), ANY_CUTS)
 @example(b"data: \xff\n\n", [])
 @example(b"data: [DONE]\n\n", [3])
+@pytest.mark.covers("protocols.openai", "fuzzed streams")
 def test_any_bytes_are_read_or_garbled(data: bytes, cuts: list[int]) -> None:
     """Noise is the provider's fault; it never escapes as another exception."""
     for decoder in (StreamDecoder(), BodyDecoder()):
@@ -792,6 +805,7 @@ def test_any_bytes_are_read_or_garbled(data: bytes, cuts: list[int]) -> None:
 
 
 @given(st.lists(REPLY_LIKE, max_size=3), ANY_CUTS)
+@pytest.mark.covers("protocols.openai", "any cut of the bytes")
 def test_any_pieces_give_the_same_events(chunks: list[Any], cuts: list[int]) -> None:
     """How the network cuts a stream changes nothing, not even where it fails."""
 

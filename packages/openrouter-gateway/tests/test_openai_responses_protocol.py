@@ -95,6 +95,7 @@ class TestRequest:
             ({"modalities": ["audio"]}, "modalities"),
         ],
     )
+    @pytest.mark.covers("protocols.openai_responses", "video in", "audio out")
     def test_what_the_api_has_no_word_for_is_refused(self, fields: dict[str, object], named: str) -> None:
         """The message names it, and no other endpoint of the same kind is tried."""
         with pytest.raises(Refused, match=named):
@@ -190,6 +191,7 @@ class TestReasoning:
             ({"reasoning": "high"}, None),
         ],
     )
+    @pytest.mark.covers("protocols.openai_responses", "reasoning effort", "reasoning budget", "thoughts in answers")
     def test_what_is_asked_for(self, fields: dict[str, object], expected: dict[str, str] | None) -> None:
         """Effort, from a name or a budget; a summary where the request speaks of reasoning and does not hide it."""
         assert expected == sent(**fields).get("reasoning")
@@ -213,6 +215,7 @@ class TestReasoning:
         (503, {"error": {"message": "m"}}, Unavailable, "provider_unavailable"),
     ],
 )  # fmt: skip
+@pytest.mark.covers("protocols.openai_responses", "errors with status")
 def test_refusals(status: int, body: object, kind: type[UpstreamError], error_type: str) -> None:
     """By status and code, as for every server of OpenAI's kind."""
     error = OpenAIResponses().parse_refusal(status, {}, json.dumps(body).encode())
@@ -240,6 +243,7 @@ class TestBrokenStreams:
         assert Cut is type(event.error)
         assert [] == decoder.finish()
 
+    @pytest.mark.covers("protocols.openai_responses", "errors within streams")
     def test_a_cut_anywhere(self) -> None:
         """What came before is passed on; only a whole last event ends the reply."""
         data = to_stream(FULL["upstream"])
@@ -409,6 +413,7 @@ def test_any_body_is_read_or_garbled(body: Any) -> None:
 
 
 @given(st.lists(EVENT_LIKE, max_size=5), ANY_CUTS)
+@pytest.mark.covers("protocols.openai_responses", "any cut of the bytes")
 def test_any_pieces_give_the_same_events(payloads: list[Any], cuts: list[int]) -> None:
     """How the network cuts a stream changes nothing, not even where it fails."""
 
@@ -425,6 +430,7 @@ def test_any_pieces_give_the_same_events(payloads: list[Any], cuts: list[int]) -
     assert outcome([data]) == outcome(cut_at(data, cuts))
 
 
+@pytest.mark.covers("protocols.openai_responses", "fuzzed streams")
 def test_ten_thousand_streams_of_broken_bytes() -> None:
     """Real streams with bytes changed, dropped, doubled or cut: read, failed or cut, never anything else."""
     dice = random.Random(20261127)  # noqa: S311 - the same streams each time

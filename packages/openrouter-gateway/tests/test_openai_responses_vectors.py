@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from gateway_samples import make_endpoint, make_request
+from wire_vectors import marks_of
 
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Usage
@@ -18,7 +19,10 @@ VECTORS = Path(__file__).parent / "vectors" / "openai_responses"
 
 def load(name: str) -> list[Any]:
     """Return the cases of a file as parameters."""
-    return [pytest.param(case, id=case["name"]) for case in json.loads((VECTORS / f"{name}.json").read_text())]
+    return [
+        pytest.param(case, id=case["name"], marks=marks_of("openai_responses", f"{name}.json: {case['name']}", case))
+        for case in json.loads((VECTORS / f"{name}.json").read_text())
+    ]
 
 
 def to_stream(events: list[dict[str, Any]]) -> bytes:
@@ -88,3 +92,13 @@ def test_what_a_body_means(case: dict[str, Any]) -> None:
     assert case["events"] == read(decoder_for(case, "application/json"), data)
     assert case["events"] == read(decoder_for(case, "application/json"), *(bytes([byte]) for byte in data))
     assert case["events"] == read(decoder_for(case, ""), data)
+
+
+@pytest.mark.covers("protocols.openai_responses", "tool choice: auto", "tool choice: none", "tool choice: required")
+@pytest.mark.parametrize("choice", ["auto", "none", "required"])
+def test_a_choice_of_tools(choice: str) -> None:
+    """The words are those of the chat dialect."""
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    sent = json.loads(OpenAIResponses().encode_chat(make_request(tools=tools, tool_choice=choice), make_endpoint()))
+
+    assert choice == sent["tool_choice"]

@@ -43,8 +43,15 @@ EMBEDDED = [
 
 @pytest.mark.parametrize(
     ("protocol", "requests", "replies"),
-    [(PROTOCOLS["openai"], [AUTO], OPENAI), (LOCAL, [AUTO, UNION], EMBEDDED)],
-    ids=["openai", "local"],
+    [
+        pytest.param(
+            protocol, requests, replies, id=name, marks=pytest.mark.covers(f"protocols.{name}", "fuzzed streams")
+        )
+        for name, protocol, requests, replies in (
+            ("openai", PROTOCOLS["openai"], [AUTO], OPENAI),
+            ("local", LOCAL, [AUTO, UNION], EMBEDDED),
+        )
+    ],
 )
 def test_noise(protocol: Protocol, requests: list[ChatRequest], replies: list[bytes]) -> None:
     """Each has one end or one typed error, the hub's rules hold, and how the network cuts it changes nothing."""

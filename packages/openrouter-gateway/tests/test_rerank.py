@@ -53,6 +53,7 @@ def order(events: list[Event]) -> list[tuple[int, float]]:
 class TestParse:
     """Request bodies."""
 
+    @pytest.mark.covers("tasks.rerank", "text inputs", "image inputs")
     def test_documents(self) -> None:
         """Text, or objects with text, an image, or both; each with the query is what the model reads."""
         request = parse(top_n=2, provider={"only": ["acme"]}, new=1)
@@ -138,6 +139,7 @@ class TestProtocol:
             ({"results": [{"index": 0, "score": 0.9}, {"index": 1, "score": 0.5}], "meta": "?", "usage": 1}, None),
         ],
     )
+    @pytest.mark.covers("tasks.rerank", "text inputs", "usage")
     def test_replies_of_several_servers(self, reply: dict[str, Any], usage: Usage | None) -> None:
         """The most relevant first, whatever the order and the names."""
         events = read(reply, documents=["a", "b"])
@@ -171,6 +173,7 @@ class TestProtocol:
             ({"results": [{"relevance_score": 1}]}, "something else"),
         ],
     )
+    @pytest.mark.covers("tasks.rerank", "broken replies")
     def test_what_is_no_answer(self, reply: object, said: str) -> None:
         """The next endpoint has its try."""
         (event,) = read(reply, documents=["a", "b"])
@@ -179,6 +182,7 @@ class TestProtocol:
         assert isinstance(event.error, Garbled)
         assert said in event.error.message
 
+    @pytest.mark.covers("tasks.rerank", "errors with status")
     def test_an_error_in_the_body(self) -> None:
         """It is that error."""
         (event,) = read({"error": "no such model"}, documents=["a"])
@@ -232,6 +236,7 @@ def test_an_answer() -> None:
         (Usage(), "0"),
     ],
 )
+@pytest.mark.covers("tasks.rerank", "cost")
 def test_search_units_are_priced_per_request(usage: Usage, expected: str) -> None:
     """Each of them; without, one for an answer that was counted."""
     assert Decimal(expected) == price_usage(usage, Price(request=Decimal("0.002"))).total

@@ -12,10 +12,18 @@ _VECTORS = Path(__file__).with_name("vectors")
 def load_vectors(dialect: str, prefix: str = "") -> list[Any]:
     """Return the vectors of a dialect's files as parameters, named by the file and what they say they show."""
     return [
-        pytest.param(vector, id=f"{file.stem}: {vector['why']}")
+        pytest.param(
+            vector, id=f"{file.stem}: {vector['why']}", marks=marks_of(dialect, f"{file.name}: {vector['why']}", vector)
+        )
         for file in sorted((_VECTORS / dialect).glob(f"{prefix}*.json"))
         for vector in json.loads(file.read_text())
     ]
+
+
+def marks_of(protocol: str, name: str, vector: dict[str, Any]) -> list[pytest.MarkDecorator]:
+    """Return the mark of a vector that says what of docs/gateway/support.md it covers."""
+    rows = vector.get("covers")
+    return [pytest.mark.covers(f"protocols.{protocol}", *rows, name=f"vectors/{protocol}/{name}")] if rows else []
 
 
 def to_named_sse(*events: Any) -> bytes:

@@ -1,0 +1,3 @@
+"""What all tests share: `tests/support_plugin`."""
+
+pytest_plugins = ("support_plugin",)
