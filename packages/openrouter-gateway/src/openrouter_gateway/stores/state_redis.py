@@ -220,12 +220,13 @@ class RedisState(SharedState):
         entries = await self._send("XRANGE", _NEWS, f"({self._heard}", "+", "COUNT", _NEWS_BATCH)
         found: list[News] = []
         for name, values in entries:
-            self._heard = name.decode()
+            place: str = name.decode()
+            self._heard = place
             sender, number = values[b"from"].decode(), int(values[b"number"])
             if sender == self._name or number <= self._last_of.get(sender, 0):
                 continue
             self._last_of[sender] = number
-            told_at = int(self._heard.partition("-")[0]) / 1000
+            told_at = int(place.partition("-")[0]) / 1000
             found.append(News(min(max(now - told_at, 0.0), NEWS_S), values[b"news"]))
         return found
 
