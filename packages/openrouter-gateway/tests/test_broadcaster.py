@@ -87,10 +87,16 @@ def in_order(generation_ids: list[str]) -> list[str]:
     return sorted(generation_ids, key=lambda text: int(text.removeprefix("gen-")))
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
+async def eventually(condition: Callable[[], bool], time: FakeTime | None = None) -> None:
+    """Wait in real time, while simulated time passes if there is one to move.
+
+    It has to where a request may run into its timeout, which is real: the pause after that is simulated.
+    """
     for _ in range(1000):
         if condition():
             return
+        if time is not None:
+            await time.advance(1)
         await asyncio.sleep(0.01)
     pytest.fail("it did not come true in time")
 
@@ -253,12 +259,12 @@ async def outage(
                 await setup.run(seconds // 10, 20, every_s)
                 peak = max(peak, setup.of("troubled").memory_bytes)
             assert peak < MIB
-            await eventually(lambda: not setup.of("well").waiting)
+            await eventually(lambda: not setup.of("well").waiting, setup.time)
             assert set(setup.all_ids) == set(ids(well.arrivals))
             assert timeout_s < 1 or 0 == setup.of("well").counts.retries
             troubled.behave, troubled.silent = (lambda _: 200), False
             await setup.time.advance(90)
-            await eventually(lambda: not setup.of("troubled").waiting)
+            await eventually(lambda: not setup.of("troubled").waiting, setup.time)
         return setup, troubled
 
 
