@@ -28,6 +28,7 @@ from openrouter_gateway.callers.local import (
 )
 from openrouter_gateway.callers.pool import Pool, Poster, Timeouts
 from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
+from openrouter_gateway.config.destinations import build_destinations
 from openrouter_gateway.config.plugins import build_plugins
 from openrouter_gateway.config.reload import reload_settings
 from openrouter_gateway.config.settings import LOCAL, LOOPBACK_NAMES, Settings, settings_from_environment
@@ -38,6 +39,8 @@ from openrouter_gateway.edge.asgi import BASES, Edge, credential_of
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.logs import configure_logging
+from openrouter_gateway.observability import Observability, build_observability_routes
 from openrouter_gateway.routing.health import Health
 from openrouter_gateway.services import Services
 from openrouter_gateway.stores.accountant import Accountant
@@ -78,6 +81,8 @@ class Gateway:
         self._ledger.check()
         self._office: Office | None = None
         self._services: Services | None = None
+        self._destinations = build_destinations(settings.destinations)
+        self._observability: Observability | None = None
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self.edge = Edge(
@@ -87,7 +92,10 @@ class Gateway:
                 ready=self.why_not_ready,
                 lifespan=self._lifespan,
                 bases=BASES,
-                more=build_account_routes(self.office, credential_of, BASES),
+                more=[
+                    *build_account_routes(self.office, credential_of, BASES),
+                    *build_observability_routes(self.observability),
+                ],
             ),
             hosts=HostCheck(_allowed_hosts(settings)),
             max_body_bytes=settings.server.max_body_bytes,
@@ -118,6 +126,11 @@ class Gateway:
         assert self._office is not None  # noqa: S101 - as `services`
         return self._office
 
+    def observability(self) -> Observability:
+        """Return what watches the gateway; there once the server has started up."""
+        assert self._observability is not None  # noqa: S101 - as `services`
+        return self._observability
+
     def why_not_ready(self) -> str | None:
         """Return why requests would fail now, or None."""
         if self._services is None:
@@ -139,6 +152,7 @@ class Gateway:
         accountant = Accountant(
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
+        observability = Observability(settings, self._destinations, database, accountant.identify)
         conversations, answers = ConversationMemory(state), Answers(state)
         health = Health(shared=state.suspends)
         shared_health = SharedHealth(health, state, clock=time.time, timer=time.perf_counter)
@@ -153,6 +167,8 @@ class Gateway:
             await accountant.start()
             await shared_health.start()
             contents.start()
+            await observability.start()
+            self._observability = observability
             self._office = Office(
                 accounts=accounts,
                 accountant=accountant,
@@ -174,6 +190,7 @@ class Gateway:
                 ledger=self._ledger,
                 accountant=accountant,
                 contents=contents if settings.content_log.enabled else None,
+                observer=observability.observer,
                 clock=time.time,
                 timer=time.perf_counter,
                 dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
@@ -187,6 +204,7 @@ class Gateway:
         finally:
             await self.edge.close()
             await self._let_generations_end()
+            await observability.close()
             if self._local is not None:
                 await self._local.close()
             await plugins.close()
@@ -244,6 +262,8 @@ class Gateway:
                 policy=found.settings.policy.to_core(),
                 faults=faults,
             )
+            self._destinations = found.destinations
+            await self.observability().reconfigure(found.destinations)
             self.services().accountant.configured = self._key_hashes
             self.services().health.retain(found.catalog.endpoint_keys())
         if found.waiting:
@@ -258,12 +278,6 @@ class Gateway:
             await asyncio.sleep(0.02)
 
 
-def configure_logging() -> None:
-    """Send warnings, and the gateway's own notices, to standard error: one line each, with time and origin."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("openrouter_gateway").setLevel(logging.INFO)
-
-
 def log_refused_config(error: ConfigError) -> None:
     """Say why a changed configuration is not taken."""
     for line in str(error).splitlines():
@@ -272,9 +286,10 @@ def log_refused_config(error: ConfigError) -> None:
 
 def create_app() -> Edge:
     """Build the application from the environment: what every worker process calls."""
-    configure_logging()
+    settings = settings_from_environment()
+    configure_logging(settings.log_format)
     _end_with_parent()
-    return Gateway(settings_from_environment()).edge
+    return Gateway(settings).edge
 
 
 def _end_with_parent() -> None:

@@ -19,12 +19,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from openrouter_gateway.app import Gateway, configure_logging, log_refused_config
+from openrouter_gateway.app import Gateway, log_refused_config
 from openrouter_gateway.cli_activity import activity
 from openrouter_gateway.cli_doctor import doctor
 from openrouter_gateway.cli_explain import explain
 from openrouter_gateway.cli_keys import build_apps, has_keys
 from openrouter_gateway.config.catalog import build_catalog, load_keys
+from openrouter_gateway.config.destinations import build_destinations
 from openrouter_gateway.config.settings import (
     CONFIG_VARIABLE,
     Settings,
@@ -38,7 +39,9 @@ from openrouter_gateway.config.snapshot import default_location, load_snapshot
 from openrouter_gateway.edge.catalog import decimal_text
 from openrouter_gateway.edge.connection import GatewayProtocol
 from openrouter_gateway.edge.listener import bind
+from openrouter_gateway.edge.metrics import DIRECTORY_VARIABLE
 from openrouter_gateway.errors import ConfigError
+from openrouter_gateway.logs import configure_logging
 
 app = typer.Typer(
     help="OpenRouter that you host: one endpoint, many providers, and a model of its own when there are none.",
@@ -123,6 +126,7 @@ def serve(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload before there is a server
     try:
         settings = load_settings(config)
+        configure_logging(settings.log_format)
         gateway = Gateway(settings)
         listener = _listen(settings)
         is_open = not (settings.has_keys or has_keys(settings.ledger.database_url))
@@ -247,6 +251,7 @@ class _AcceptedConfig:
         settings = parse_settings(self._path, text)
         try:
             build_catalog(settings, frozenset(load_keys(settings)))
+            build_destinations(settings.destinations)
         except ConfigError as error:
             raise ConfigError(locate(error, self._path)) from None
         new = self.copy.with_suffix(".new")
@@ -304,7 +309,9 @@ def _run_workers(config: uvicorn.Config, listener: socket.socket, path: Path | N
         os.environ[CONFIG_VARIABLE] = str(accepted.copy)
     supervisor = _Workers(config, [listener], accepted)
     try:
-        supervisor.run()
+        with TemporaryDirectory(prefix="openrouter-gateway-metrics-") as shared:
+            os.environ[DIRECTORY_VARIABLE] = shared
+            supervisor.run()
     finally:
         if accepted is not None:
             accepted.remove()
@@ -323,6 +330,7 @@ def _run(settings: Settings, gateway: Gateway, listener: socket.socket, path: Pa
         proxy_headers=False,
         server_header=False,
         log_level="warning",
+        log_config=None,  # its lines are ours, too, in the format that is configured
         ws="none",
     )
     if server.workers > 1:

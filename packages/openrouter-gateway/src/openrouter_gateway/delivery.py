@@ -6,6 +6,7 @@ from typing import Protocol as Interface
 from typing import TypeAlias
 
 from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.errors import UpstreamError
 from openrouter_gateway.wire.skins.base import BodyEncoder, Closing, Skin, StreamEncoder
@@ -42,10 +43,11 @@ class Client(ABC):
 class Generating(Interface):
     """What replies need of the generation that they belong to.
 
-    `given`: some of the answer itself has been sent.
+    `given`: some of the answer itself has been sent. `transcript` is there if anyone wants to know what is said.
     """
 
     meter: Meter
+    transcript: Transcript | None
     given: bool
 
     def closing(self) -> Closing:
@@ -77,6 +79,8 @@ class StreamedReply:
     async def take(self, events: list[Event]) -> None:
         """Pass events on. A failure after output goes out behind what came before it; one before output does not."""
         generation, out = self._generation, self._out
+        if generation.transcript is not None:
+            generation.transcript.take(events)  # first: encoding changes steps
         ended = False
         failure: UpstreamError | None = None
         for event in events:
@@ -116,6 +120,8 @@ class WholeReply:
     async def take(self, events: list[Event]) -> None:
         """Collect; answer when the reply has ended."""
         generation = self._generation
+        if generation.transcript is not None:
+            generation.transcript.take(events)  # first: encoding changes steps
         for event in events:
             if type(event) is Step:
                 generation.meter.watch(event)

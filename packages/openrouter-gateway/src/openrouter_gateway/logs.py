@@ -1,11 +1,13 @@
 """Log lines, as text or as JSON. No content of requests or answers is in them, and keys are taken out.
 
-A line that is written while a generation runs says which: `bind_generation` tells it to all that the current task does.
+A line that is written for a request or a generation says for which: `bind_request` and `bind_generation` tell it to all
+that the current task does.
 """
 
 import contextvars
 import datetime as dt
 import logging
+import random
 import re
 import sys
 import traceback
@@ -18,8 +20,12 @@ from openrouter_gateway.core.generation import Generation
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
+_request: contextvars.ContextVar[str | None] = contextvars.ContextVar("request", default=None)
 _generation: contextvars.ContextVar[str | None] = contextvars.ContextVar("generation", default=None)
 
+_BOUND: Final = (("request_id", _request), ("generation_id", _generation))
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _KEYS: Final = re.compile(
     r"""(?ix)
     (?P<scheme> \b (?: bearer | basic ) \s+ ) [a-z0-9._~+/=-]{6,}
@@ -31,6 +37,21 @@ _KEYS: Final = re.compile(
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _generations = logging.getLogger("openrouter_gateway.generations")
+
+
+def request_id_of(given: bytes | None) -> str:
+    """Return what log lines call a request: what its header `X-Request-Id` says, or else a number of its own.
+
+    What is no plain word is not taken over: it would be the caller's text in a log line.
+    """
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return f"{random.getrandbits(64):016x}"
+
+
+def bind_request(request_id: str) -> None:
+    """Let lines of the current task, and of tasks that it starts, say that they belong to a request."""
+    _request.set(request_id)
 
 
 def bind_generation(generation_id: str) -> None:
@@ -69,9 +90,9 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": hide_keys(record.getMessage()),
         }
-        generation_id = getattr(record, "generation_id", None) or _generation.get()
-        if generation_id is not None:
-            line["generation_id"] = generation_id
+        for name, bound in _BOUND:
+            if (named := getattr(record, name, None) or bound.get()) is not None:
+                line[name] = named
         facts: Mapping[str, Any] | None = getattr(record, "facts", None)
         if facts:
             line |= facts
@@ -95,7 +116,7 @@ def configure_logging(log_format: LogFormat = "text", stream: TextIO | None = No
     logging.getLogger("openrouter_gateway").setLevel(logging.INFO)
 
 
-def log_generation(generation: Generation) -> None:
+def log_generation(generation: Generation, request_id: str | None = None) -> None:
     """Write the line of one generation: what it was and what it took, nothing of what was said.
 
     A line takes ten microseconds, so this is not for the path of a request.
@@ -106,7 +127,7 @@ def log_generation(generation: Generation) -> None:
         generation.id,
         generation.model,
         generation.status,
-        extra={"facts": facts, "generation_id": generation.id},
+        extra={"facts": facts, "generation_id": generation.id, "request_id": request_id},
     )
 
 

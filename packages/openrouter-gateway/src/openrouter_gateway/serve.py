@@ -25,6 +25,7 @@ from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
 from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
 from openrouter_gateway.attempts import Attempts
+from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
 from openrouter_gateway.contents import Recording, Reply
 from openrouter_gateway.core.catalog import Endpoint
@@ -45,6 +46,7 @@ from openrouter_gateway.errors import (
     UpstreamError,
 )
 from openrouter_gateway.identifier import new_generation_id
+from openrouter_gateway.logs import bind_generation
 from openrouter_gateway.routing.explain import explain, router_metadata
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.failover import failover
@@ -74,6 +76,7 @@ async def serve(services: Services, call: Call, client: Client) -> None:
     """Serve one inference call. Every failure is answered in the caller's dialect; only cancellation passes through."""
     created = services.clock()
     generation_id = new_generation_id(int(created), services.dice)
+    bind_generation(generation_id)
     try:
         grant = services.accountant.admit(call.credential)
         request = hide_user(call.skin.parse(call.body), grant)
@@ -146,6 +149,7 @@ class _Generation:
         self._kept: tuple[str, CacheWish, list[msgspec.Raw]] | None = None  # for the response cache, as it comes
         self._source: CachedAnswer | None = None  # it is from there
         self._recording = Recording.begin(services.contents, request, services.policy)
+        self.transcript: Transcript | None = None
         self._concluded = False  # an answer is complete
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
@@ -310,6 +314,7 @@ class _Generation:
                 await reply.take(events)
 
     def _reply(self, head: ReplyHead) -> Reply:
+        self.transcript = self._services.observer.transcribe(self._request)
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
             reply: Reply = StreamedReply(self, self._encoder)
@@ -477,6 +482,7 @@ class _Generation:
         self._services.ledger.record(generation)
         if self._recording is not None:
             self._recording.end(generation, error)
+        self._services.observer.observe(generation, self._request.fields, self.transcript, call.origin, self._grant.key)
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from openrouter_gateway.accounting.authorize import Grant
 from openrouter_gateway.accounting.response_cache import CacheWish
+from openrouter_gateway.broadcast.observer import Observer, Origin
 from openrouter_gateway.callers.base import Caller
 from openrouter_gateway.callers.faults import Faults
 from openrouter_gateway.callers.plugins import Plugins
@@ -35,6 +36,7 @@ class Call(Struct, frozen=True, kw_only=True):
     betas: tuple[str, ...] = ()
     wants_metadata: bool = False
     cache: CacheWish | None = None
+    origin: Origin = Origin()
 
     def __repr__(self) -> str:
         return f"<Call of {len(self.body)} bytes>"
@@ -59,6 +61,7 @@ class Services(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     accountant: Accountant
     contents: ContentLog | None = None
+    observer: Observer
     clock: Callable[[], float]
     timer: Callable[[], float]
     dice: random.Random

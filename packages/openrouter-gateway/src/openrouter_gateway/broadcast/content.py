@@ -42,7 +42,7 @@ def read_input(request: Mapping[str, Any] | None) -> list[dict[str, Any]] | None
 
 def read_reply(reply: Any) -> list[dict[str, Any]] | None:
     """Return the answer's messages; None if they are not known."""
-    return _to_messages(read(reply), "assistant")
+    return _to_messages(read(reply() if callable(reply) else reply), "assistant")
 
 
 def _to_messages(value: Any, role: str) -> list[dict[str, Any]] | None:

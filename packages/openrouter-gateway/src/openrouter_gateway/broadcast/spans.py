@@ -12,7 +12,7 @@ docs/gen-ai/gen-ai-spans.md, 2026-11-27) beside the names that OpenRouter uses (
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from openrouter_gateway.broadcast.content import read, read_input, read_reply, to_json
 from openrouter_gateway.broadcast.ids import (
@@ -59,6 +59,11 @@ _PARAMETERS: Final = {
     "seed": ("gen_ai.request.seed", int),
     "n": ("gen_ai.request.choice.count", int),
 }
+
+
+_SETTINGS: Final = frozenset({*_PARAMETERS, "stop"})
+_SOME: Final = Raw(b"[]")
+"""Of tools spans say that there are some."""
 
 
 class SpanEvent(Struct, frozen=True, kw_only=True):
@@ -302,6 +307,14 @@ def _usage(generation: Generation) -> Attributes:
     if usage.estimated:
         attributes["openrouter.usage.estimated"] = True
     return attributes
+
+
+def keep_settings(fields: Mapping[str, Raw]) -> dict[str, Raw]:
+    """Return what spans say of a request besides its content, as copies: its body need not be kept for them."""
+    kept = {name: fields[name].copy() for name in _SETTINGS & fields.keys()}
+    if "tools" in fields:
+        kept["tools"] = _SOME
+    return kept
 
 
 def _parameters(request: Mapping[str, Any] | None) -> Attributes:

@@ -5,11 +5,13 @@ from typing import Final
 from msgspec import Struct
 
 from openrouter_gateway.config.catalog import build_catalog, load_keys
+from openrouter_gateway.config.destinations import build_destinations
 from openrouter_gateway.config.settings import Settings, config_path, load_settings, locate
 from openrouter_gateway.core.catalog import Catalog
+from openrouter_gateway.core.destination import Destination
 from openrouter_gateway.errors import ConfigError
 
-RELOADED: Final = frozenset({"aliases", "auth", "catalog", "faults", "models", "policy", "providers"})
+RELOADED: Final = frozenset({"aliases", "auth", "catalog", "destinations", "faults", "models", "policy", "providers"})
 """The sections that a reload changes; all others are for the next start."""
 
 
@@ -19,6 +21,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     settings: Settings
     keys: dict[str, str]
     catalog: Catalog
+    destinations: list[Destination]
     waiting: tuple[str, ...]
 
 
@@ -44,6 +47,9 @@ def reload_settings(running: Settings) -> Reloaded:
     try:
         keys = load_keys(settings)
         catalog = build_catalog(settings, frozenset(keys))
+        destinations = build_destinations(settings.destinations)
     except ConfigError as error:
         raise ConfigError(locate(error, path)) from None
-    return Reloaded(settings=settings, keys=keys, catalog=catalog, waiting=tuple(sorted(waiting)))
+    return Reloaded(
+        settings=settings, keys=keys, catalog=catalog, destinations=destinations, waiting=tuple(sorted(waiting))
+    )

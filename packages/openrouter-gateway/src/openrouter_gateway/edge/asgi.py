@@ -10,6 +10,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from openrouter_gateway.accounting.response_cache import read_wish
+from openrouter_gateway.broadcast.observer import Origin
 from openrouter_gateway.edge.exchange import (
     ASGIClient,
     CallerGone,
@@ -25,6 +26,7 @@ from openrouter_gateway.edge.exchange import (
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.repeats import Repeats, read_key
 from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
+from openrouter_gateway.logs import bind_request, request_id_of
 from openrouter_gateway.serve import serve
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.wire.skins import SKINS
@@ -65,12 +67,14 @@ class Edge:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path: str = scope["path"]
+        request_id = request_id_of(headers.get(b"x-request-id"))
+        bind_request(request_id)
         try:
             if path not in _OPEN:
                 self._hosts.check(headers)
             skin = _INFERENCE.get(path)
             if skin is not None:
-                await self._infer(skin, scope, headers, receive, send)
+                await self._infer(skin, scope, headers, request_id, receive, send)
                 return
             if path not in _OPEN:
                 self._services().accountant.identify(credential_of(headers))
@@ -89,7 +93,9 @@ class Edge:
             defect = InternalError("Internal Server Error")
             await send_json(send, defect.status, _skin_of(path).encode_error_body(defect))
 
-    async def _infer(self, skin: Skin, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _infer(
+        self, skin: Skin, scope: Scope, headers: dict[bytes, bytes], request_id: str, receive: Receive, send: Send
+    ) -> None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
         credential = credential_of(headers)
@@ -108,6 +114,7 @@ class Edge:
             user_agent=_text(headers, b"user-agent"),
             wants_metadata=_wants_metadata(headers),
             cache=read_wish(headers),
+            origin=Origin(traceparent=_text(headers, b"traceparent", most=513), request_id=request_id),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()

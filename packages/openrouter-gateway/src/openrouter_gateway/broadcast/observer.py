@@ -1,0 +1,68 @@
+"""What happens with each generation when it is recorded: it is counted, and offered to the broadcast.
+
+All of it is on the path of a request, so nothing here waits, and what nobody wants is not kept.
+"""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Raw, Struct
+
+from openrouter_gateway.broadcast.queue import Broadcaster
+from openrouter_gateway.broadcast.record import Record
+from openrouter_gateway.broadcast.spans import keep_settings
+from openrouter_gateway.broadcast.transcript import Transcript
+from openrouter_gateway.core.account import Key
+from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.generation import Generation
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a request's headers say of where it came from, for traces and log lines."""
+
+    traceparent: str | None = None
+    request_id: str | None = None
+
+
+class Observer:
+    """One per process. `count` takes each generation at once, the broadcast when it gets to it."""
+
+    def __init__(self, broadcaster: Broadcaster, count: Callable[[Generation], None]) -> None:
+        self._broadcaster = broadcaster
+        self._count = count
+
+    def __repr__(self) -> str:
+        return f"<Observer {self._broadcaster}>"
+
+    def transcribe(self, request: ChatRequest) -> Transcript | None:
+        """Return what is to gather a request's answer; None if nobody is going to read it."""
+        return Transcript() if self._broadcaster.wants_content and request.task is None else None
+
+    def observe(
+        self,
+        generation: Generation,
+        fields: Mapping[str, Raw],
+        transcript: Transcript | None,
+        origin: Origin,
+        key: Key | None,
+    ) -> None:
+        """Take a generation, with the fields of its request. Never waits, never raises."""
+        self._count(generation)
+        broadcaster = self._broadcaster
+        if not broadcaster.is_wanted:
+            return
+        if broadcaster.wants_content:
+            size_bytes = sum(map(len, fields.values()))
+        else:
+            fields, transcript = keep_settings(fields), None
+            size_bytes = 0
+        broadcaster.offer(
+            Record(
+                generation=generation,
+                request=fields,
+                reply=None if transcript is None else transcript.messages,
+                traceparent=origin.traceparent,
+                key_name=None if key is None else key.name,
+                request_id=origin.request_id,
+                size_bytes=size_bytes + (0 if transcript is None else transcript.size_bytes),
+            )
+        )
