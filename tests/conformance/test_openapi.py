@@ -25,8 +25,9 @@ _CHECKS: Final = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance"
 )
-_MANAGEMENT: Final = ("--include-tag", "Keys", "--include-tag", "Accounting")
-_REST: Final = ("--exclude-tag", "Keys", "--exclude-tag", "Accounting")
+_MANAGED: Final = ("Keys", "Accounting", "Observability")
+_MANAGEMENT: Final = tuple(word for tag in _MANAGED for word in ("--include-tag", tag))
+_REST: Final = tuple(word for tag in _MANAGED for word in ("--exclude-tag", tag))
 _MODELS: Final = {
     "ChatParams": "fake/answer",
     "CompletionParams": "fake/answer",

@@ -16,6 +16,7 @@ from openrouter_gateway.edge.openapi import build_document, served_operations
 from openrouter_gateway.edge.openapi_operations import OPERATIONS
 from openrouter_gateway.edge.routes import build_routes
 from openrouter_gateway.errors import BadRequest
+from openrouter_gateway.observability import build_observability_routes
 from openrouter_gateway.wire.skins import SKINS
 
 
@@ -29,11 +30,11 @@ async def no_lifespan(_: Starlette) -> AsyncGenerator[None]:
     yield
 
 
-def served() -> list[tuple[str, str]]:
+def served(base: str = BASES[0]) -> list[tuple[str, str]]:
     """Return the operations of the gateway as `app` puts it together."""
-    more = build_account_routes(never, credential_of, BASES)
+    more = [*build_account_routes(never, credential_of, BASES), *build_observability_routes(never)]
     application = build_routes(services=never, ready=never, lifespan=no_lifespan, bases=BASES, more=more)
-    return served_operations(application.routes, SKINS, BASES[0])
+    return served_operations(application.routes, SKINS, base)
 
 
 DOCUMENT = build_document(served(), BASES)
@@ -61,10 +62,7 @@ def test_every_operation_is_described() -> None:
 
 def test_both_bases_serve_the_same() -> None:
     """The document speaks of the first; the second has nothing less and nothing more."""
-    more = build_account_routes(never, credential_of, BASES)
-    application = build_routes(services=never, ready=never, lifespan=no_lifespan, bases=BASES, more=more)
-
-    assert served() == served_operations(application.routes, SKINS, BASES[1])
+    assert served() == served(BASES[1])
     assert [{"url": "/api/v1"}, {"url": "/v1"}] == DOCUMENT["servers"]
 
 

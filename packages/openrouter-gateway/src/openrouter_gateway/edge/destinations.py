@@ -47,7 +47,7 @@ class Observatory(Struct, frozen=True, kw_only=True):
     configured: Sequence[Destination] = ()
 
 
-class Creation(Struct, frozen=True, kw_only=True):
+class NewDestination(Struct, frozen=True, kw_only=True):
     """`POST /observability/destinations`. Fields that it does not know are passed over."""
 
     type: str
@@ -64,7 +64,7 @@ class Creation(Struct, frozen=True, kw_only=True):
     workspace_id: str | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class DestinationChange(Struct, frozen=True, kw_only=True):
     """`PATCH /observability/destinations/{id}`: what is left out stays as it is, in `config` as well."""
 
     name: DestinationName | UnsetType = UNSET
@@ -79,8 +79,8 @@ class Change(Struct, frozen=True, kw_only=True):
     broadcast_generation_request_context: bool | UnsetType = UNSET
 
 
-_decode_creation = msgspec.json.Decoder(Creation).decode
-_decode_change = msgspec.json.Decoder(Change).decode
+_decode_creation = msgspec.json.Decoder(NewDestination).decode
+_decode_change = msgspec.json.Decoder(DestinationChange).decode
 
 
 def build_destination_routes(
@@ -131,7 +131,7 @@ class _Desk:
         same = [each for each in observatory.destinations.all if each.type == wanted.type]
         if len(same) >= MOST_PER_TYPE:
             raise _too_many(wanted.type)
-        fields = {name: getattr(wanted, name) for name in Creation.__struct_fields__}
+        fields = {name: getattr(wanted, name) for name in NewDestination.__struct_fields__}
         destination = Destination(id=str(uuid.uuid4()), **fields)
         await _try(observatory.broadcaster, destination)
         try:
@@ -151,7 +151,9 @@ class _Desk:
         observatory = self._observatory()
         wanted = request.path_params["id"]
         known = observatory.destinations.get(wanted) or _refuse(observatory, wanted)
-        fields = {name: value for name in Change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+        fields = {
+            name: value for name in DestinationChange.__struct_fields__ if (value := getattr(change, name)) is not UNSET
+        }
         kind = KINDS.get(known.type)
         if "config" in fields and kind is not None:
             fields["config"] = merge_config(kind, known.config, fields["config"])

@@ -17,13 +17,23 @@ from starlette.routing import BaseRoute, Route
 
 from openrouter_gateway.core.chat import ChatParams
 from openrouter_gateway.edge.accounts import Change, Creation
+from openrouter_gateway.edge.destinations import DestinationChange, NewDestination
 from openrouter_gateway.edge.openapi_operations import OPERATIONS, ROOT, Operation
 from openrouter_gateway.edge.openapi_schemas import ANSWERS, TEXT, Schema, array, nullable, obj, ref
 from openrouter_gateway.wire.skins.completions import CompletionParams
 from openrouter_gateway.wire.skins.embeddings import EmbeddingParams
 from openrouter_gateway.wire.skins.rerank import RerankParams
 
-_BODIES: Final = (ChatParams, CompletionParams, EmbeddingParams, RerankParams, Creation, Change)
+_BODIES: Final = (
+    ChatParams,
+    CompletionParams,
+    EmbeddingParams,
+    RerankParams,
+    Creation,
+    Change,
+    NewDestination,
+    DestinationChange,
+)
 _DECIMAL: Final[Schema] = {"type": "string", "format": "decimal"}
 _AMOUNT: Final[Schema] = {"anyOf": [{"type": "number"}, _DECIMAL]}
 _REQUEST_HEADERS: Final = {
@@ -121,7 +131,7 @@ def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    content = _json(operation.answer)
+    content: dict[str, Schema] = {operation.media_type: {"schema": operation.answer}}
     description = HTTPStatus(operation.status).phrase
     if operation.streams:
         content["text/event-stream"] = {}

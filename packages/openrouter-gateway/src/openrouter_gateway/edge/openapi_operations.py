@@ -22,8 +22,8 @@ from openrouter_gateway.edge.openapi_schemas import (
 class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path. `status` and `answer` are those of success; `query` has the parameters by name.
 
-    `streams`: it may answer with server-sent events. `inference`: it makes a generation. `error` is the schema of its
-    failures. `key`: whether it wants a key, where keys are configured.
+    `streams`: it may answer with server-sent events. `inference`: it makes a generation. `media_type` is what `answer`
+    comes as, `error` the schema of its failures. `key`: whether it wants a key, where keys are configured.
     """
 
     summary: str
@@ -35,6 +35,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     status: int = 200
     streams: bool = False
     inference: bool = False
+    media_type: str = "application/json"
     error: str = "Error"
     key: bool = True
 
@@ -94,6 +95,7 @@ _MESSAGES: Final[Schema] = {
     "required": ["messages"],
 }
 _KEY: Final = data_of(ref("Key"))
+_DESTINATION: Final = data_of(ref("Destination"))
 
 
 def _infers(summary: str, body: Schema, answer: Schema, **more: Any) -> Operation:
@@ -163,10 +165,29 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/keys/{hash}"): _shows("Show a key", _KEY, "Keys"),
     ("PATCH", "/keys/{hash}"): _shows("Change a key", _KEY, "Keys", body=ref("Change")),
     ("DELETE", "/keys/{hash}"): _shows("Delete a key", obj(deleted=FLAG), "Keys"),
+    ("GET", "/observability/destinations"): _shows(
+        "List the destinations of traces",
+        obj(data=array(ref("Destination")), total_count=COUNT),
+        "Observability",
+        query={"offset": COUNT, "limit": COUNT, "workspace_id": TEXT},
+    ),
+    ("POST", "/observability/destinations"): _shows(
+        "Add a destination, if a test of its connection succeeds",
+        _DESTINATION,
+        "Observability",
+        body=ref("NewDestination"),
+        status=201,
+    ),
+    ("GET", "/observability/destinations/{id}"): _shows("Show a destination", _DESTINATION, "Observability"),
+    ("PATCH", "/observability/destinations/{id}"): _shows(
+        "Change a destination", _DESTINATION, "Observability", body=ref("DestinationChange")
+    ),
+    ("DELETE", "/observability/destinations/{id}"): _shows("Remove a destination", obj(deleted=FLAG), "Observability"),
+    ("GET", "/metrics"): _shows("Show what was served, for Prometheus", TEXT, "Observability", media_type="text/plain"),
     ("GET", "/openapi.json"): _shows("Describe the API: this document", obj(openapi=TEXT, paths=ANY_OBJECT), "Gateway"),
     ("GET", "/healthz"): _shows("Tell that the process runs", obj(status=TEXT), "Gateway", key=False),
     ("GET", "/readyz"): _shows("Tell whether requests would be served", obj(status=TEXT), "Gateway", key=False),
 }
 """By method and path below the base; those of `ROOT` are below nothing."""
 
-ROOT: Final = frozenset({"/healthz", "/readyz"})
+ROOT: Final = frozenset({"/healthz", "/metrics", "/readyz"})
