@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -23,7 +23,14 @@ from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.insurance import is_billed
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
-from openrouter_gateway.accounting.response_cache import CachedAnswer, CacheWish, cache_key, hit_headers, miss_headers
+from openrouter_gateway.accounting.response_cache import (
+    CachedAnswer,
+    CacheWish,
+    cache_key,
+    hit_headers,
+    miss_headers,
+    place_of,
+)
 from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
@@ -62,14 +69,6 @@ _GOODBYE_S: Final = 1.0
 _NO_METADATA: Final = frozenset({401, 402, 429, 500})
 """Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
 _log = logging.getLogger(__name__)
-
-
-class _Place(NamedTuple):
-    model: str | None = None
-    provider: str | None = None
-    provider_name: str | None = None
-    endpoint: str | None = None
-    cache_source_id: str | None = None
 
 
 async def serve(services: Services, call: Call, client: Client) -> None:
@@ -444,7 +443,7 @@ class _Generation:
         self._recorded = True
         now, first = self._services.timer(), self._attempts.first_event_at
         endpoint, error, meter, call = self._endpoint, self._error, self.meter, self._call
-        params, place = self._request.params, _place_of(endpoint, self._source)
+        params, place = self._request.params, place_of(endpoint, self._source)
         usage, cost = self._usage_and_cost()
         generation = Generation(
             id=self._id,
@@ -485,16 +484,6 @@ class _Generation:
         self._services.observer.observe(generation, self._request.fields, self.transcript, call.origin, self._grant.key)
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
-
-
-def _place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> _Place:
-    """Return who answered: an endpoint, now or when what the cache has was made, or nobody."""
-    if endpoint is not None:
-        provider = endpoint.provider
-        return _Place(endpoint.model_id, provider.slug, provider.name, endpoint.tag)
-    if source is not None:
-        return _Place(source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
-    return _Place()
 
 
 def _encode_chunk(step: Step) -> msgspec.Raw:

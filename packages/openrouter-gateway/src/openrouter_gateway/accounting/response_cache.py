@@ -7,10 +7,12 @@ between them do not count.
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
+
+from openrouter_gateway.core.catalog import Endpoint
 
 DEFAULT_TTL_S: Final = 300
 _LONGEST_TTL_S: Final = 86_400
@@ -79,3 +81,23 @@ def hit_headers(answer: CachedAnswer, now: float) -> list[tuple[bytes, bytes]]:
 def miss_headers(wish: CacheWish) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer that will be in the cache."""
     return [(b"x-openrouter-cache-status", b"MISS"), (b"x-openrouter-cache-ttl", b"%d" % wish.ttl_s)]
+
+
+class Place(NamedTuple):
+    """Who answered."""
+
+    model: str | None = None
+    provider: str | None = None
+    provider_name: str | None = None
+    endpoint: str | None = None
+    cache_source_id: str | None = None
+
+
+def place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> Place:
+    """Return who answered: an endpoint, now or when what the cache has was made, or nobody."""
+    if endpoint is not None:
+        provider = endpoint.provider
+        return Place(endpoint.model_id, provider.slug, provider.name, endpoint.tag)
+    if source is not None:
+        return Place(source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
+    return Place()
