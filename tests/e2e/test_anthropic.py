@@ -232,7 +232,7 @@ class TestChat:
         [
             ("status-400", (400, "invalid_request")),
             ("status-429", (429, "rate_limit_exceeded")),
-            ("status-529", (502, "provider_overloaded")),
+            ("status-529", (503, "provider_overloaded")),
         ],
     )
     @pytest.mark.covers("protocols.anthropic", "errors with status")
@@ -361,7 +361,7 @@ class TestMessages:
         [
             ("status-400", (400, "invalid_request_error")),
             ("status-429", (429, "rate_limit_error")),
-            ("status-529", (502, "overloaded_error")),
+            ("status-529", (503, "overloaded_error")),
         ],
     )
     def test_errors_before_output(self, gateway: Gateway, behaviour: str, expected: tuple[int, str]) -> None:

@@ -7,6 +7,7 @@ from gateway_samples import make_endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from route_samples import priced, route
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, TimedOut, Unavailable, UpstreamError
@@ -17,9 +18,9 @@ A, B, C = make_endpoint("alpha"), make_endpoint("beta"), make_endpoint("gamma")
 SECOND = make_endpoint("alpha", "a/two")
 
 
-def drive(endpoints: list[Endpoint], errors: list[UpstreamError]) -> tuple[list[Endpoint], UpstreamError | None]:
+def drive(plan: list[Endpoint] | RoutePlan, errors: list[UpstreamError]) -> tuple[list[Endpoint], UpstreamError | None]:
     """Fail every try with the next error; return what was tried, and the summary if it came to one."""
-    steps = failover(RoutePlan(tuple(endpoints)))
+    steps = failover(plan if isinstance(plan, RoutePlan) else RoutePlan(tuple(plan)))
     tried = [next(steps)]
     for error in errors:
         try:
@@ -80,6 +81,25 @@ def test_all_at_their_limit(hints: list[int | None], shortest: int | None) -> No
     )
     assert availability["affected_providers"] == ["alpha", "beta", "gamma"]
     assert shortest == availability.get("retry_after")
+
+
+@pytest.mark.parametrize(
+    ("provider", "status"),
+    [
+        ({}, 503),
+        ({"only": ["alpha"]}, 529),
+        ({"only": ["alpha", "beta"]}, 503),
+        ({"order": ["alpha"], "allow_fallbacks": False}, 529),
+    ],
+)
+def test_overload(provider: dict[str, Any], status: int) -> None:
+    """Its own status of a provider that the request insists on; else it is an outage like others."""
+    endpoints = [priced("alpha", "1"), priced("beta", "2")] if provider else [priced("alpha", "1")]
+    plan = route(endpoints, provider=provider or None)
+    errors: list[UpstreamError] = [Unavailable("Overloaded", provider_status=529) for _ in plan.endpoints]
+    _, summary = drive(plan, errors)
+    assert summary is not None
+    assert status == summary.status
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ The one place that knows the rule "no failover after the first output", and whic
 """
 
 from collections.abc import Generator
+from typing import Final
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.errors import Throttled, TimedOut, Unavailable, UpstreamError
 from openrouter_gateway.routing.plan import RoutePlan
+
+_OVERLOADED: Final = 529
+"""Anthropic's status, which OpenRouter passes on of a single provider only."""
 
 
 def failover(plan: RoutePlan) -> Generator[Endpoint, UpstreamError, UpstreamError]:
@@ -42,12 +46,23 @@ def _sum_up(failures: list[tuple[Endpoint, UpstreamError]], plan: RoutePlan) -> 
         summary.status, summary.error_type = 404, "not_found"
         summary.availability = _availability("model_unavailable_upstream", plan, retryable=False)
     elif len(errors) == 1 or not last.failover or not plan.allow_fallbacks:
+        if last.provider_status == _OVERLOADED:
+            last.status = _OVERLOADED if _is_pinned(plan) else 503
         return last
     else:
         summary = _sum_up_outage(errors, plan)
     if len(errors) > 1:
         summary.metadata["previous_errors"] = [_history_row(endpoint, error) for endpoint, error in failures]
     return summary
+
+
+def _is_pinned(plan: RoutePlan) -> bool:
+    """Return whether the request itself leaves no other provider: then it gets that provider's own status."""
+    if not plan.allow_fallbacks:
+        return True
+    providers = {endpoint.provider.slug for endpoint in plan.endpoints}
+    others = (row for row in plan.removed if row.endpoint.provider.slug not in providers)
+    return len(providers) == 1 and any(row.excluded_by == "allowed_providers" for row in others)
 
 
 def _sum_up_outage(errors: list[UpstreamError], plan: RoutePlan) -> UpstreamError:
