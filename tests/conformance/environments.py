@@ -1,5 +1,7 @@
 """One virtual environment for each lock file of a client: third-party clients pin versions that conflict.
 
+The same goes for `receivers/`, the tools that traces are sent to.
+
 `clients/<client>/requirements.lock` becomes `.venv-conformance/<client>`, and `requirements-<release>.lock` beside it
 becomes `.venv-conformance/<client>-<release>`. Environments are kept; one is made anew when its lock or the Python
 that runs the tests changes.
@@ -16,6 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CLIENTS: Final = Path(__file__).with_name("clients")
+RECEIVERS: Final = Path(__file__).with_name("receivers")
 ENVIRONMENTS: Final = ROOT / ".venv-conformance"
 
 _INSTALL_TIMEOUT_S: Final = 600.0
@@ -74,13 +77,22 @@ class Environment:
 
 def find_environments() -> list[Environment]:
     """Return every environment that `clients/` describes, by name."""
+    return _find(CLIENTS)
+
+
+def find_receivers() -> list[Environment]:
+    """Return every environment that `receivers/` describes, by name."""
+    return _find(RECEIVERS)
+
+
+def _find(directory: Path) -> list[Environment]:
     return [
         Environment(
             name=lock.parent.name + lock.stem.removeprefix("requirements"),
             script=lock.with_name("script.py"),
             lock=lock,
         )
-        for lock in sorted(CLIENTS.glob("*/requirements*.lock"))
+        for lock in sorted(directory.glob("*/requirements*.lock"))
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from _pytest.mark import ParameterSet
 
-from conformance.environments import Environment, find_environments
+from conformance.environments import Environment, find_environments, find_receivers
 from fakes.gateway import Gateway, clean_environment
 
 _CASE_TIMEOUT_S: Final = 60.0
@@ -70,7 +70,9 @@ def test_client(environment: Environment, case: str, gateway: Gateway, tmp_path:
         pytest.fail(f"{status}\n---- client\n{output}\n---- gateway\n{complaints}", pytrace=False)
 
 
-@pytest.mark.parametrize("environment", [pytest.param(each, id=each.name) for each in _ENVIRONMENTS])
+@pytest.mark.parametrize(
+    "environment", [pytest.param(each, id=each.name) for each in [*_ENVIRONMENTS, *find_receivers()]]
+)
 def test_lock(environment: Environment) -> None:
     """Everything that is installed is pinned by hash, and comes from the index that the user has configured."""
     lock = environment.lock.read_text()
