@@ -1,8 +1,8 @@
-"""What broadcast costs: `python bench/broadcast.py [--outage [REQUESTS_PER_SECOND]]`.
+"""What broadcast costs: `python bench/broadcast.py [--outage [REQUESTS_PER_SECOND]] [--json]`.
 
-By default the microseconds of CPU that two destinations cost a request: on its path, where a record is made and
-offered, and after it, in the task that makes and encodes traces. With `--outage` ten simulated minutes, one destination
-down: what the other misses, and how much memory and disk that takes.
+First the microseconds of CPU that two destinations cost a request: on its path, where its answer is gathered and its
+record offered, and after it, in the task that makes and encodes traces. With `--outage` also ten simulated minutes, one
+destination down: what the other misses, and how much memory and disk that takes.
 """
 
 from __future__ import annotations
@@ -11,26 +11,37 @@ import argparse
 import asyncio
 import gc
 import resource
-import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec import Raw
 
 from generations import make_generation
 from openrouter_gateway.broadcast.courier import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
+from openrouter_gateway.broadcast.observer import Observer, Origin
 from openrouter_gateway.broadcast.queue import Broadcaster, Limits, Record
+from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.core.destination import Destination
-
-BAR_US = 5.0
-"""On the path of a request, with two destinations."""
+from openrouter_gateway.core.events import Event, Step
+from openrouter_gateway.core.generation import Generation
+from openrouter_gateway.wire.skins.chat import Chat
+from report import BroadcastFigures, OutageFigures, Verdict
 
 _ROUNDS = 9
 _RECORDS = 2_000
 _MESSAGES = Raw(b'[{"role":"system","content":"Be brief."},{"role":"user","content":"%b"}]' % (b"word " * 150))
 _REPLY = [{"role": "assistant", "content": "word " * 100}]
+_ANSWER = "word " * 100
+_EVENTS = 200
+_ORIGIN = Origin(traceparent=None, request_id="0123456789abcdef")
+_REQUEST = Chat().parse(
+    msgspec.json.encode({"model": "openai/gpt-4o-mini", "messages": _MESSAGES, "temperature": Raw(b"0.7")})
+)
 _FIELDS = {"model": Raw(b'"openai/gpt-4o-mini"'), "messages": _MESSAGES, "temperature": Raw(b"0.7")}
 _DOWN_S = 600
 
@@ -47,35 +58,71 @@ async def _accept(_: HTTPRequest) -> HTTPReply:
     return HTTPReply(status=200)
 
 
-async def _measure_cost() -> None:
-    broadcaster = Broadcaster(send=_accept, most_records=_RECORDS)
-    await broadcaster.start(_destinations())
-    offering: list[float] = []
-    working: list[float] = []
+def _events(count: int) -> list[list[Event]]:
+    """Return an answer in so many pieces, each as a read of a provider brings it."""
+    text = _ANSWER if count == 1 else "word "
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": None}]
+    return [[Step({"id": "x", "choices": choices})] for _ in range(count)]
+
+
+def _serve(observer: Observer, generations: list[Generation]) -> None:
+    """Do what serving does for the broadcast."""
+    (answer,) = _events(1)
+    for generation in generations:
+        transcript = observer.transcribe(_REQUEST)
+        if transcript is not None:
+            transcript.take(answer)
+        observer.observe(generation, _REQUEST.fields, transcript, _ORIGIN, None)
+
+
+def _ignore(_: Generation) -> None:
+    """Count nothing: that is not the broadcast's cost."""
+
+
+def _time_us(run: Callable[[], object], times: int) -> float:
+    gc.collect()
+    gc.disable()
+    began = time.process_time()
+    run()
+    spent = time.process_time() - began
+    gc.enable()
+    return spent / times * 1e6
+
+
+async def _measure_cost() -> dict[str, list[float]]:
+    """Return the rounds of each figure, in microseconds."""
+    found: dict[str, list[float]] = {"request": [], "private": [], "unwatched": [], "event": [], "after": []}
     for _ in range(_ROUNDS):
-        generations = [make_generation(number, traced=True) for number in range(_RECORDS)]
-        gc.collect()
-        gc.disable()
-        began = time.process_time()
-        for generation in generations:
-            broadcaster.offer(
-                Record(generation=generation, request=_FIELDS, reply=_REPLY, traceparent=None, size_bytes=1500)
-            )
-        offered = time.process_time()
-        while broadcaster.queued:  # noqa: ASYNC110 - the broadcaster has no event for a benchmark
-            await asyncio.sleep(0.05)
-        offering.append((offered - began) / _RECORDS * 1e6)
-        working.append((time.process_time() - offered) / _RECORDS * 1e6)
-        gc.enable()
-    assert broadcaster.dropped == 0
-    await broadcaster.close()
-    print(f"median of {_ROUNDS} rounds of {_RECORDS:,} records, two destinations (OTLP as JSON, Langfuse)")
-    best, middle = min(offering), statistics.median(offering)
-    verdict = "within" if best <= BAR_US else "OVER"
-    print(
-        f"{'on the path of a request: Record and offer':<48}{middle:8.2f} us  (best {best:.2f}; {verdict} {BAR_US} us)"
-    )
-    print(f"{'after it: traces, encoding, batches':<48}{statistics.median(working):8.2f} us  (best {min(working):.2f})")
+        for name, destinations in (
+            ("request", _destinations()),
+            ("private", [msgspec.structs.replace(each, privacy_mode=True) for each in _destinations()]),
+            ("unwatched", []),
+        ):
+            broadcaster = Broadcaster(send=_accept, most_records=_RECORDS)
+            await broadcaster.start(destinations)
+            observer = Observer(broadcaster, _ignore)
+            generations = [make_generation(number, traced=True) for number in range(_RECORDS)]
+            found[name].append(_time_us(partial(_serve, observer, generations), _RECORDS))
+            began = time.process_time()
+            while broadcaster.queued:  # noqa: ASYNC110 - the broadcaster has no event for a benchmark
+                await asyncio.sleep(0.05)
+            if name == "request":
+                found["after"].append((time.process_time() - began) / _RECORDS * 1e6)
+            assert broadcaster.dropped == 0
+            await broadcaster.close()
+        found["event"].append(_measure_event())
+    return found
+
+
+def _measure_event() -> float:
+    streams = [(Transcript(), _events(_EVENTS)) for _ in range(20)]
+
+    def gather() -> None:
+        for transcript, batches in streams:
+            for events in batches:
+                transcript.take(events)
+
+    return _time_us(gather, len(streams) * _EVENTS)
 
 
 class _Clock:
@@ -94,7 +141,7 @@ class _Clock:
             await self._moved.wait()
 
 
-async def _measure_outage(per_s: int) -> None:
+async def _measure_outage(per_s: int) -> dict[str, float]:
     clock = _Clock()
     received = 0
 
@@ -139,15 +186,33 @@ async def _measure_outage(per_s: int) -> None:
             while broadcaster.queued:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0)
             await asyncio.sleep(0.001)
-            peak = max(peak, *(status.memory_bytes for status in broadcaster.status()))
+            in_memory = max(status.memory_bytes for status in broadcaster.status())
+            peak = max(peak, in_memory)
+            began = time.monotonic()  # a disk has the rest of the second, which is simulated here
+            while in_memory > Limits().batch_bytes and time.monotonic() - began < 1:
+                await asyncio.sleep(0.001)
+                in_memory = max(status.memory_bytes for status in broadcaster.status())
         down = next(status for status in broadcaster.status() if status.failing)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(f"{_DOWN_S * per_s:,} requests in {_DOWN_S} simulated seconds, one of two destinations down")
-        print(f"the other received {received:,}; {broadcaster.dropped:,} found no room in the queue")
-        print(f"for the one that is down {down.waiting:,} wait on {down.disk_bytes / 2**20:.0f} MiB of disk,")
-        print(f"  {down.counts.dropped:,} were dropped as the oldest; at most {peak / 2**20:.1f} MiB were in memory")
-        print(f"the process grew by {grown / 1024:.0f} MiB")
+        figures = {
+            "requests_per_s": per_s,
+            "seconds": _DOWN_S,
+            "missed": _DOWN_S * per_s - received,
+            "unqueued": broadcaster.dropped,
+            "waiting": down.waiting,
+            "dropped": down.counts.dropped,
+            "disk_mib": down.disk_bytes / 2**20,
+            "memory_mib": peak / 2**20,
+            "grown_mib": grown / 1024,
+        }
         await broadcaster.close(0)
+    return figures
+
+
+async def _measure(per_s: int | None) -> BroadcastFigures:
+    cost = await _measure_cost()
+    outage = None if per_s is None else msgspec.convert(await _measure_outage(per_s), OutageFigures)
+    return BroadcastFigures(cost_us=cost, outage=outage)
 
 
 def main() -> None:
@@ -161,8 +226,14 @@ def main() -> None:
         metavar="REQUESTS_PER_SECOND",
         help="ten simulated minutes with one destination down (at 500 requests per second it takes a minute)",
     )
-    per_s: int | None = parser.parse_args().outage
-    asyncio.run(_measure_cost() if per_s is None else _measure_outage(per_s))
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    figures = asyncio.run(_measure(options.outage))
+    if options.json:
+        print(msgspec.json.encode(figures).decode())
+        return
+    for line in [*figures.sheet().rows, *figures.verdicts()]:
+        print(line if isinstance(line, Verdict) else "  ".join(line))
 
 
 if __name__ == "__main__":

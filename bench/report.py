@@ -40,6 +40,13 @@ _CLIENT_LABELS = {
     "construct": "one more model",
     "startup": "start to first answer; the floor is importing langchain-core",
 }
+_BROADCAST_LABELS = {
+    "request": "CPU us on the path of a request that is answered with JSON",
+    "private": "the same, both destinations in privacy mode",
+    "unwatched": "the same, without any destination",
+    "event": "CPU us on the path of each event of a stream",
+    "after": "CPU us after a request: traces, encoding, batches",
+}
 _CLIENT_BARS = {"invoke": 1.6, "ainvoke": 1.6, "stream": 1.8, "astream": 1.8}
 _LABELS = {
     DIRECT: "direct, no proxy",
@@ -320,6 +327,55 @@ class ClientFigures(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
+class OutageFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Simulated seconds with one of two destinations down. `missed` by the other, `dropped` of what waited for it."""
+
+    requests_per_s: int
+    seconds: int
+    missed: int
+    unqueued: int
+    waiting: int
+    dropped: int
+    disk_mib: float
+    memory_mib: float
+    grown_mib: float
+
+
+class BroadcastFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bench/broadcast.py --json` prints: `cost_us` has the rounds of each figure."""
+
+    cost_us: dict[str, list[float]]
+    outage: OutageFigures | None = None
+
+    def sheet(self) -> Sheet:
+        """The figures as a table."""
+        rows = [[label, f"{Spread.from_values(self.cost_us[name])}"] for name, label in _BROADCAST_LABELS.items()]
+        if (outage := self.outage) is not None:
+            title = f"{outage.seconds} simulated seconds at {outage.requests_per_s}/s, one of two destinations down"
+            rows += [
+                [f"{title}: missed by the other", f"{outage.missed:,}"],
+                ["waiting for the one that is down", f"{outage.waiting:,}"],
+                ["of these on disk, MiB", f"{outage.disk_mib:.0f}"],
+                ["dropped as the oldest", f"{outage.dropped:,}"],
+                ["traces in memory at most, MiB", f"{outage.memory_mib:.1f}"],
+                ["growth of the process, MiB", f"{outage.grown_mib:.0f}"],
+            ]
+        return Sheet(title="Broadcast to two destinations (OTLP as JSON, Langfuse)", header=["", ""], rows=rows)
+
+    def verdicts(self) -> list[Verdict]:
+        """The broadcast against its bars."""
+        path = Spread.from_values(self.cost_us["request"])
+        found = [Verdict(what="broadcast to two destinations, CPU us on a request's path", measured=path, at_most=5)]
+        if (outage := self.outage) is not None:
+            lost = Spread.from_values([outage.missed + outage.unqueued])
+            memory = Spread.from_values([outage.memory_mib])
+            found += [
+                Verdict(what="one destination down: traces that the other misses", measured=lost, at_most=0),
+                Verdict(what="one destination down: MiB of traces in memory", measured=memory, at_most=16),
+            ]
+        return found
+
+
 def print_sheet(console: Console, sheet: Sheet) -> None:
     """Print one table to the terminal."""
     table = Table(title=sheet.title, title_justify="left")
@@ -351,7 +407,14 @@ def describe_machine(nginx: str | None) -> list[str]:
     ]
 
 
-def encode_results(report: Report | None, client: ClientFigures | None, *, machine: list[str], options: str) -> str:
+def encode_results(
+    report: Report | None,
+    broadcast: BroadcastFigures | None,
+    client: ClientFigures | None,
+    *,
+    machine: list[str],
+    options: str,
+) -> str:
     """Return the whole of RESULTS.md."""
     today = dt.datetime.now(dt.UTC).date().isoformat()
     parts = ["# Benchmark results\n", f"Written by `bench/run.py {options}` on {today}.\n"]
@@ -360,6 +423,8 @@ def encode_results(report: Report | None, client: ClientFigures | None, *, machi
         parts += ["## Gateway\n", _encode_list(map(str, report.verdicts()))]
         parts += [encode_markdown(sheet) for sheet in report.sheets()]
         parts.append(_encode_list([*report.notes(), *report.warnings()]))
+    if broadcast:
+        parts += ["## Broadcast\n", _encode_list(map(str, broadcast.verdicts())), encode_markdown(broadcast.sheet())]
     if client:
         parts += ["## Client\n", _encode_list(map(str, client.verdicts())), encode_markdown(client.sheet())]
     return "\n".join(parts)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from rich.console import Console
@@ -37,6 +38,7 @@ from report import (
     DIRECT,
     GATEWAY,
     TRANSLATED,
+    BroadcastFigures,
     ClientFigures,
     Memory,
     Report,
@@ -61,7 +63,9 @@ from workload import CLAUDE, parse_shape
 _HERE = Path(__file__).resolve().parent
 _SERVERS = ("reference", "nginx", GATEWAY)
 _CLIENT = "client"
-_CLIENT_TIMEOUT_S = 900
+_BROADCAST = "broadcast"
+_SCRIPT_TIMEOUT_S = 900
+_Figures = TypeVar("_Figures")
 _WIDTH = 132
 _LEDGER_WAIT_S = 30
 
@@ -104,6 +108,11 @@ class Options:
         return list(dict.fromkeys(["reference", *wanted])) if wanted else []
 
     @property
+    def broadcast(self) -> bool:
+        """Whether the broadcast to destinations is measured too."""
+        return not self.only or _BROADCAST in self.only
+
+    @property
     def client(self) -> bool:
         """Whether the client is measured too."""
         return not self.only or _CLIENT in self.only
@@ -112,7 +121,7 @@ class Options:
 def _parse_options() -> tuple[Options, str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under a minute, rougher figures")
-    names = [*_SERVERS, _CLIENT]
+    names = [*_SERVERS, _BROADCAST, _CLIENT]
     parser.add_argument("--only", action="append", choices=names, help="measure this (may be repeated)")
     parser.add_argument("--rounds", type=int, help="rounds to take the median of (5; with --quick 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to a file")
@@ -191,31 +200,36 @@ def _measure_servers(options: Options, directory: Path, console: Console) -> tup
     return Report(samples, memory, WORKLOADS, complaints), samples
 
 
-def _measure_client(options: Options, directory: Path, console: Console) -> ClientFigures | None:
-    """Run the client's benchmark in a process of its own; None when this tree has none.
+def _measure_script(name: str, extent: list[str], figures: type[_Figures], directory: Path) -> _Figures:
+    """Run another benchmark in a process of its own.
 
     Raises:
         MeasurementError: it failed, or did not end.
     """
-    script = _HERE / "client.py"
-    if not script.exists():
-        console.print("bench/client.py is not there: the client was not measured", style="red")
-        return None
-    extent = ["--seconds", "6"] if options.quick else ["--seconds", "40", "--others"]
-    command = [sys.executable, str(script), "--json", *extent]
+    command = [sys.executable, str(_HERE / f"{name}.py"), "--json", *extent]
     place = Place(directory=directory, cores=frozenset(os.sched_getaffinity(0)))
-    with running("client", command, place, pipes=True) as process:
+    with running(name, command, place, pipes=True) as process:
         try:
-            output, _ = process.communicate(timeout=_CLIENT_TIMEOUT_S)
+            output, _ = process.communicate(timeout=_SCRIPT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise MeasurementError(f"bench/client.py took more than {_CLIENT_TIMEOUT_S} s") from None
+            raise MeasurementError(f"bench/{name}.py took more than {_SCRIPT_TIMEOUT_S} s") from None
     if process.returncode:
-        tail = place.log("client").read_text(errors="replace")[-3000:]
-        raise MeasurementError(f"bench/client.py exited with {process.returncode}\n{tail}")
+        tail = place.log(name).read_text(errors="replace")[-3000:]
+        raise MeasurementError(f"bench/{name}.py exited with {process.returncode}\n{tail}")
     try:
-        return msgspec.json.decode(output, type=ClientFigures)
+        return msgspec.json.decode(output, type=figures)
     except msgspec.DecodeError as error:
-        raise MeasurementError(f"bench/client.py printed something else than its figures: {error}") from None
+        raise MeasurementError(f"bench/{name}.py printed something else than its figures: {error}") from None
+
+
+def _measure_broadcast(options: Options, directory: Path) -> BroadcastFigures:
+    extent = ["--outage", "100" if options.quick else "500"]
+    return _measure_script(_BROADCAST, extent, BroadcastFigures, directory)
+
+
+def _measure_client(options: Options, directory: Path) -> ClientFigures:
+    extent = ["--seconds", "6"] if options.quick else ["--seconds", "40", "--others"]
+    return _measure_script(_CLIENT, extent, ClientFigures, directory)
 
 
 def _print_lines(console: Console, lines: Iterable[object]) -> None:
@@ -228,23 +242,27 @@ def _run(options: Options, shown: str, console: Console, directory: Path) -> boo
     cores = os.sched_getaffinity(0)
     machine = describe_machine(find_nginx())
     _print_lines(console, machine)
-    report, client, samples = None, None, list[Sample]()
+    report, broadcast, client, samples = None, None, None, list[Sample]()
     if options.servers:
         report, samples = _measure_servers(options, directory, console)
         os.sched_setaffinity(0, cores)
         for sheet in report.sheets():
             print_sheet(console, sheet)
         _print_lines(console, [*report.notes(), *report.warnings()])
-    if options.client and (client := _measure_client(options, directory, console)):
+    if options.broadcast:
+        broadcast = _measure_broadcast(options, directory)
+        print_sheet(console, broadcast.sheet())
+    if options.client:
+        client = _measure_client(options, directory)
         print_sheet(console, client.sheet())
-    verdicts = [verdict for part in (report, client) if part for verdict in part.verdicts()]
+    verdicts = [verdict for part in (report, broadcast, client) if part for verdict in part.verdicts()]
     _print_lines(console, verdicts)
     if options.json:
         rows = [asdict(verdict) | {"met": verdict.met} for verdict in verdicts]
-        document = {"machine": machine, "samples": samples, "client": client, "verdicts": rows}
+        document = {"machine": machine, "samples": samples, "broadcast": broadcast, "client": client, "verdicts": rows}
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
     if options.write:
-        text = encode_results(report, client, machine=machine, options=shown)
+        text = encode_results(report, broadcast, client, machine=machine, options=shown)
         (_HERE / "RESULTS.md").write_text(text)
     return not (report and report.complaints) and all(verdict.met for verdict in verdicts)
 

@@ -400,7 +400,7 @@ class TestTranscript:
             step({"tool_calls": [call]}),
             step({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}),
         ):
-            transcript.watch(part)
+            transcript.take([part])
         called = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
         assert [
             {"role": "assistant", "content": "Lima.", "reasoning": "Hm.", "tool_calls": [called]},
@@ -411,12 +411,12 @@ class TestTranscript:
     def test_memory_is_bounded(self) -> None:
         transcript = Transcript()
         for _ in range(20):
-            transcript.watch(step({"content": "x" * (MAX_CONTENT_BYTES // 10)}))
+            transcript.take([step({"content": "x" * (MAX_CONTENT_BYTES // 10)})])
         assert transcript.size_bytes < 1.2 * MAX_CONTENT_BYTES
 
     def test_parts(self) -> None:
         """Where content is a list of parts."""
         transcript = Transcript()
-        transcript.watch(step({"content": [{"type": "text", "text": "a"}]}))
+        transcript.take([step({"content": [{"type": "text", "text": "a"}]})])
         assert [{"role": "assistant", "content": [{"type": "text", "text": "a"}]}] == transcript.messages()
         assert Transcript().messages() == []

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -18,9 +19,11 @@ from openrouter_gateway.logs import (
     JSONFormatter,
     TextFormatter,
     bind_generation,
+    bind_request,
     configure_logging,
     hide_keys,
     log_generation,
+    request_id_of,
 )
 
 CANARY = "sk-or-v1-0e6f3a9c1e775f3a9c1e77"
@@ -94,6 +97,31 @@ class TestJSON:
         found = await asyncio.gather(generate("gen-1"), generate("gen-2"))
         assert [["gen-1"] * 2, ["gen-2"] * 2] == found
         assert await write() is None
+
+    async def test_requests(self) -> None:
+        """Beside the generation's id, where there is one."""
+
+        async def serve(name: str) -> Any:
+            bind_request(name)
+            await asyncio.sleep(0)
+            return json.loads(JSONFormatter().format(record("x")))
+
+        found = await asyncio.gather(asyncio.create_task(serve("req-1")), asyncio.create_task(serve("req-2")))
+        assert ["req-1", "req-2"] == [line["request_id"] for line in found]
+        assert "request_id" not in json.loads(JSONFormatter().format(record("x")))
+
+
+@pytest.mark.parametrize("given", [b"req-42", b"a.b_c:d/e+f=", b"7" * 128])
+def test_a_callers_request_id_is_taken(given: bytes) -> None:
+    assert given.decode() == request_id_of(given)
+
+
+@pytest.mark.parametrize("given", [None, b"", b"two words", b'x","level":"no', b"x" * 129, b"-x", b"\xe9", b"x\n"])
+def test_what_is_no_plain_word_is_not(given: bytes | None) -> None:
+    """It would be the caller's text in a log line."""
+    made = request_id_of(given)
+    assert re.fullmatch("[0-9a-f]{16}", made)
+    assert made != request_id_of(given)
 
 
 class TestGenerations:

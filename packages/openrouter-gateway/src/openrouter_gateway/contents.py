@@ -32,9 +32,7 @@ class Overheard:
 
     async def take(self, events: list[Event]) -> None:
         """See `Reply`."""
-        for event in events:
-            if type(event) is Step and "choices" in event.chunk:
-                self._transcript.watch(event)
+        self._transcript.take(events)
         await self._reply.take(events)
 
 

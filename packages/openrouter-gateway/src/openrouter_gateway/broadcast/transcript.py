@@ -34,23 +34,20 @@ class Transcript:
         self.size_bytes = 0
 
     def take(self, events: Iterable[Event]) -> None:
-        """Take note of what events say."""
+        """Take note of what events say. What is far too long is not gathered to its end."""
         for event in events:
-            if type(event) is Step:
-                self.watch(event)
-
-    def watch(self, step: Step) -> None:
-        """Take note of a step. What is far too long is not gathered to its end."""
-        for choice in step.chunk["choices"]:
-            delta = choice["delta"]
-            content = delta.get("content")
-            if content.__class__ is str:
-                if self.size_bytes < MAX_CONTENT_BYTES:
-                    self._texts.append((choice["index"], content))
-                    self.size_bytes += len(content)
-                if len(delta) == 1:
-                    continue
-            self._watch_rest(choice["index"], delta, content)
+            if type(event) is not Step:
+                continue
+            for choice in event.chunk.get("choices", ()):  # a task has none
+                delta = choice["delta"]
+                content = delta.get("content")
+                if content.__class__ is str:
+                    if self.size_bytes < MAX_CONTENT_BYTES:
+                        self._texts.append((choice["index"], content))
+                        self.size_bytes += len(content)
+                    if len(delta) == 1:
+                        continue
+                self._watch_rest(choice["index"], delta, content)
 
     def _watch_rest(self, index: int, delta: dict[str, Any], content: Any) -> None:
         said = self._others.setdefault(index, _Said())
