@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.core.catalog import AccountPolicy
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import Event, Step
+from openrouter_gateway.core.events import Event
 from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.errors import GatewayError
 from openrouter_gateway.stores.contents import Content, ContentLog
