@@ -431,6 +431,22 @@ class TestEnd:
                 setup.offer(3)
             assert setup.all_ids == ids(receiver.arrivals)
 
+    async def test_what_is_on_its_way_to_the_disk_at_the_end(self, tmp_path: Path) -> None:
+        """A process that ends while it writes to the disk of a destination that is down ends after that."""
+        for number in range(20):
+            directory = tmp_path / str(number)
+            async with receiving() as receiver:
+                receiver.behave = lambda _: 503
+                async with running(webhook("one", receiver.url), directory=directory) as setup:
+                    setup.offer()
+                    await setup.time.advance(1)
+                    await eventually(lambda s=setup: s.of("one").failing)
+                    setup.offer()
+                receiver.behave = lambda _: 200
+                async with running(webhook("one", receiver.url), directory=directory) as later:
+                    await eventually(lambda s=later: not s.of("one").waiting)
+                assert {"gen-1", "gen-2"} == set(ids(receiver.accepted))
+
     async def test_what_cannot_be_delivered_is_left_to_the_next(self, tmp_path: Path) -> None:
         """To the same destination, before what comes then."""
         async with receiving() as receiver:

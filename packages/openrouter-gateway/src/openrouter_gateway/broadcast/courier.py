@@ -27,7 +27,7 @@ from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
-from openrouter_gateway.broadcast.spool import Segment, Spool
+from openrouter_gateway.broadcast.spool import Segment, Spool, to_the_end
 from openrouter_gateway.core.destination import Destination
 from openrouter_gateway.errors import GatewayError
 
@@ -345,7 +345,7 @@ class Courier:
         if spool is None or not spool.size:
             return
         async with self._disk:
-            found = await asyncio.to_thread(spool.load)
+            found = await to_the_end(spool.load)
         if found is not None:
             segment, payloads = found
             self._loaded.extend(_Item(payload=payload, segment=segment) for payload in payloads)
@@ -399,7 +399,7 @@ class Courier:
     async def _forget(self, item: _Item) -> None:
         if item.segment is not None and self._spool is not None:
             async with self._disk:
-                await asyncio.to_thread(self._spool.delivered, item.segment)
+                await to_the_end(self._spool.delivered, item.segment)
 
     def _fail(self, began: float, asked_s: float | None, reason: str) -> None:
         """Note a failure. Those of requests that were under way at an earlier one say nothing new."""
@@ -429,12 +429,17 @@ class Courier:
         while True:
             changed = self._changed
             while self._spill:
-                item = self._spill.popleft()
-                async with self._disk:
-                    kept = await asyncio.to_thread(spool.append, item.payload)
-                self._spill_bytes -= len(item.payload.body)
-                if not kept:
-                    self._drop(item)
+                await self._disk.acquire()  # before the item is taken: who is cancelled here has nothing in hand
+                try:
+                    if not self._spill:
+                        break
+                    item = self._spill.popleft()
+                    kept = await to_the_end(spool.append, item.payload)
+                    self._spill_bytes -= len(item.payload.body)
+                    if not kept:
+                        self._drop(item)
+                finally:
+                    self._disk.release()
                 self._wake()
             self._note_dropped(spool)
             await changed.wait()

@@ -8,9 +8,10 @@ a compressed payload; it is appended to, read back whole (so it may not hold mor
 and removed when all of it is delivered. What was in the segment that was being delivered when a process was killed is
 delivered again. A frame that a crash or a full disk cut off is passed over. Beyond the limit the oldest segment goes.
 
-All of it blocks: call it in a thread, one call at a time.
+All of it blocks: call it with `to_the_end`, one call at a time.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import logging
@@ -18,12 +19,16 @@ import os
 import struct
 import zlib
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
 from openrouter_gateway.broadcast.destinations.base import Payload
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FRAME: Final = struct.Struct(">II")
 _LARGEST_SEGMENT: Final = 4 * 1024 * 1024
@@ -266,3 +271,13 @@ def _read(segment: Segment) -> list[Payload]:
     if position < len(content):
         _log.warning("%s: %d bytes at its end are not whole, and passed over", segment.path, len(content) - position)
     return payloads
+
+
+async def to_the_end(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking work in a thread. Who is cancelled meanwhile waits for its end: a spool takes one call at a time."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
