@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -105,6 +106,31 @@ def total(samples: dict[tuple[str, frozenset[tuple[str, str]]], float], name: st
     """Return the sum of the samples that have these labels."""
     wanted = labels.items()
     return sum(value for (found, has), value in samples.items() if found == name and wanted <= set(has))
+
+
+@contextmanager
+def only_the_other_than(worker: int) -> Generator[None]:
+    """Let one of two workers stand still, so that the other is the one that answers."""
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def is_ready(gateway: Gateway) -> bool:
+    try:
+        return httpx2.get(f"{gateway.root}/readyz", timeout=0.5).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def came_true(condition: Callable[[], bool], *, within_s: float) -> bool:
+    try:
+        wait_for(condition, within_s=within_s)
+    except AssertionError:
+        return False
+    return True
 
 
 @tool
@@ -294,29 +320,27 @@ class TestDestinations:
         manager = make_key(tmp_path, "--management")
         key = make_key(tmp_path)
         with running_gateway(tmp_path, config, arguments=["--workers", "2"]) as gateway:
+            one, other = gateway.workers()
+            served: list[str] = []
+
+            def answers(stopped: int) -> bool:
+                with only_the_other_than(stopped):
+                    return is_ready(gateway)
+
+            def reaches(stopped: int) -> bool:
+                with only_the_other_than(stopped):
+                    asked = [ask(gateway, headers=bearer(key)) for _ in range(3)]
+                served.extend(asked)
+                return came_true(lambda: receiver.generations.keys() >= set(asked), within_s=2)
+
+            for stopped in (one, other):  # what starts later would read of it at its start
+                wait_for(lambda stopped=stopped: answers(stopped), within_s=30)
             body = {"type": "webhook", "name": "mine", "config": {"url": receiver.url}}
             made = httpx2.post(f"{gateway.base_url}{DESTINATIONS}", json=body, headers=bearer(manager), timeout=20)
             assert 201 == made.status_code, made.text
-            one, other = gateway.workers()
-            served = {one: list[str](), other: list[str]()}
-
-            def reaches(worker: int, stopped: int) -> bool:
-                """Ask one of them: the other cannot answer."""
-                os.kill(stopped, signal.SIGSTOP)
-                try:
-                    asked = [ask(gateway, headers=bearer(key)) for _ in range(3)]
-                finally:
-                    os.kill(stopped, signal.SIGCONT)
-                served[worker] += asked
-                try:
-                    wait_for(lambda: receiver.generations.keys() >= set(asked), within_s=2)
-                except AssertionError:
-                    return False
-                return True
-
-            wait_for(lambda: reaches(one, other), within_s=15)
-            wait_for(lambda: reaches(other, one), within_s=15)
-            count = sum(map(len, served.values()))
+            for stopped in (one, other):
+                wait_for(lambda stopped=stopped: reaches(stopped), within_s=15)
+            count = len(served)
             for _ in range(4):
                 wait_for(lambda: total(metrics_of(gateway, manager), "requests_total") == count, within_s=5)
             samples = metrics_of(gateway, manager)
