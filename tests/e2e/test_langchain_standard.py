@@ -58,6 +58,9 @@ def standard_gateway(
 ) -> Generator[Gateway]:
     """A gateway in front of it."""
     config = provider_config({"acme": standard_provider.base_url}, {MODEL: "standard-1", OTHER_MODEL: "standard-2"})
+    # Files are passed on to models that take them; for others the gateway reads them.
+    takes = 'input_modalities = ["text", "image", "file", "audio", "video"]\noutput_modalities'
+    config = config.replace("output_modalities", takes)
     with running_gateway(tmp_path_factory.mktemp("standard"), config) as gateway:
         yield gateway
 

@@ -160,7 +160,7 @@ async def check_errors(connect):
     assert throttled.status_code == 429
     kinds = exceptions.ModelServerError, exceptions.ModelOverloadedError
     overloaded = await error_of(kinds, connect("fake/status-529"))
-    assert overloaded.status_code == 502
+    assert overloaded.status_code == 503
 
 
 async def case_openrouter(base_url):
