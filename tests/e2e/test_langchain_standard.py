@@ -275,7 +275,6 @@ class TestProviderInBlocks(TestProvider):
         {"type": "image_url", "image_url": {"link": "https://cats.example/cat.png"}},
         {"type": "input_audio", "input_audio": {"data": "not base64", "format": "wav"}},
         {"type": "input_audio", "input_audio": {"data": "AAAA"}},
-        {"type": "file", "file": {"file_data": "AAAA"}},
         {"type": "text", "text": "Hello", "index": {}},
         {"type": "thinking", "thinking": "Hm."},
     ],
