@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ledger_samples import CREATED_S, make_generation
 from redis_server import RedisServer, new_server
-from store_servers import DATABASES, new_database, postgres
+from store_servers import postgres
 
 from openrouter_gateway.accounting.authorize import Grant, hash_key, mask_key
 from openrouter_gateway.core.account import Estimate, Key, Rates
@@ -42,19 +42,6 @@ async def eventually(condition: Callable[[], bool], *, within_s: float) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("it did not come true in time")
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_database(request.param, tmp_path)
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from gateway_samples import make_catalog, make_endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_gateway.config.catalog import build_catalog, load_keys, local_endpoint, waiting_providers
+from openrouter_gateway.config.catalog import build_catalog, load_keys, local_endpoint
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.settings import LOCAL, Settings
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Price
@@ -73,9 +73,10 @@ class TestRows:
 
     @pytest.mark.parametrize(("slug", "row"), ROWS.items(), ids=ROWS)
     def test_a_row_is_sane(self, slug: str, row: ProviderRow) -> None:
-        """Names, addresses and quirks that exist, over TLS unless it is this machine."""
+        """Names, addresses, protocols and quirks that exist, over TLS unless it is this machine."""
         from genai_prices import data
 
+        assert row.protocol in PROTOCOLS
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug)
         if row.key_env is None:
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", row.base_url)
@@ -212,23 +213,6 @@ class TestBuild:
         assert any(price.prompt > 0 for price in prices)
         assert all(0 <= rate < Decimal("0.001") for price in prices for rate in (price.prompt, price.completion))
         assert sorted(catalog.listings) == list(catalog.listings)
-
-    def test_a_protocol_that_is_not_spoken(self) -> None:
-        """A key for such a provider changes nothing: it may be in the environment for another program."""
-        unspoken = [slug for slug, row in ROWS.items() if row.protocol not in PROTOCOLS]
-
-        assert build() == build(*unspoken)
-        said = waiting_providers(Settings(), frozenset(unspoken))
-        assert [ROWS[slug].name for slug in unspoken] == [sentence.partition(":")[0] for sentence in said]
-
-    def test_models_of_a_provider_that_is_not_spoken(self) -> None:
-        """Asking for it by name is an error."""
-        unspoken = next((slug for slug, row in ROWS.items() if row.protocol not in PROTOCOLS), None)
-        if unspoken is None:
-            pytest.skip("every protocol of the table is spoken")
-
-        with pytest.raises(ConfigError, match="not spoken yet"):
-            build(providers={unspoken: {"models": [{"id": "a/one"}]}})
 
     def test_a_row_can_be_changed(self) -> None:
         """For its known models as for added ones: nothing goes to the address that was replaced."""

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from ledger_samples import make_generation
-from store_servers import DATABASES, new_database
 from typer.testing import CliRunner
 
 from openrouter_gateway.cli import app
@@ -26,11 +24,6 @@ from openrouter_gateway.stores.schema import REVISION
 TODAY = dt.date(2026, 2, 14)
 NOON_S = dt.datetime(2026, 2, 14, 12, tzinfo=dt.UTC).timestamp()
 DAY_S = 86_400
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_database(request.param, tmp_path)
 
 
 class TestActivity:

@@ -11,7 +11,6 @@ import pytest
 from gateway_samples import make_chunk, make_request
 from ledger_samples import CREATED_S, make_generation
 from sqlalchemy import func, select
-from store_servers import DATABASES, new_database
 
 from openrouter_gateway.broadcast.content import read_input
 from openrouter_gateway.contents import Recording
@@ -27,19 +26,6 @@ from openrouter_gateway.wire.skins.embeddings import EMBEDDINGS
 
 DAY_S = 86_400
 NO_POLICY = AccountPolicy()
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_database(request.param, tmp_path)
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

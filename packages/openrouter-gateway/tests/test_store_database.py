@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from ledger_samples import COST, CREATED_S, KEY, make_generation
 from ledger_strategies import ANY_GENERATION
 from sqlalchemy import Connection, delete, inspect, select, text
-from store_servers import DATABASES, new_database
 
 from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.core.usage import Cost, Usage
@@ -42,19 +41,6 @@ from openrouter_gateway.stores.schema import DAILY_TOTALS, GENERATIONS, METADATA
 DAY = dt.date(2026, 2, 14)
 DAY_START_US = 20498 * DAY_US
 """Of `CREATED_S`."""
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_database(request.param, tmp_path)
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 def table_names(connection: Connection) -> list[str]:

@@ -14,7 +14,6 @@ from ledger_samples import CREATED_S
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.types import Message
-from store_servers import DATABASES, new_database
 
 from openrouter_gateway.accounting.authorize import Grant
 from openrouter_gateway.broadcast.courier import keep_usable
@@ -28,19 +27,6 @@ from openrouter_gateway.stores.destinations import MOST_PER_TYPE, Destinations, 
 
 CANARY = "canary-5f3a9c1e77-do-not-show"
 PATH = "/api/v1/observability/destinations"
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return new_database(request.param, tmp_path)
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = Database(url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 class Told:

@@ -27,7 +27,7 @@ from openrouter_gateway.callers.local import (
     find_default_model,
 )
 from openrouter_gateway.callers.pool import Pool, Poster, Timeouts
-from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
+from openrouter_gateway.config.catalog import build_catalog, load_keys
 from openrouter_gateway.config.destinations import build_destinations
 from openrouter_gateway.config.plugins import build_plugins
 from openrouter_gateway.config.reload import reload_settings
@@ -113,8 +113,7 @@ class Gateway:
     def notes(self) -> list[str]:
         """Return what else the operator should know, a sentence each."""
         settings = self._settings
-        testing = notes_of(settings.recording, self._recordings, settings.faults)
-        return waiting_providers(settings, frozenset(self._keys)) + testing
+        return notes_of(settings.recording, self._recordings, settings.faults)
 
     def services(self) -> Services:
         """Return what serving needs; there once the server has started up."""

@@ -25,7 +25,7 @@ from openrouter_gateway.config.testing import open_recordings
 from openrouter_gateway.config.values import NO_KEY, is_key
 from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
 from openrouter_gateway.errors import ConfigError
-from openrouter_gateway.wire.protocols import PROTOCOLS, can_serve
+from openrouter_gateway.wire.protocols import can_serve
 
 _LOCAL_PARAMETERS: Final = frozenset(
     {
@@ -93,15 +93,6 @@ def _key_of(environment: Mapping[str, str], variable: str) -> str:
     return key
 
 
-def waiting_providers(settings: Settings, keyed: frozenset[str]) -> list[str]:
-    """Return a sentence for every provider that has a key and is not used, as its protocol is not spoken yet."""
-    return [
-        f"{row.name}: has a key but is not used, as its protocol ({row.protocol}) is not spoken yet"
-        for slug, row in load_provider_rows().items()
-        if slug in keyed and _protocol_of(row, settings.providers.get(slug)) not in PROTOCOLS
-    ]
-
-
 def build_catalog(settings: Settings, keyed: frozenset[str]) -> Catalog:
     """Return the catalogue. `keyed` holds the slugs of the providers that we have a key for.
 
@@ -164,9 +155,7 @@ class _Building:
 
     def _is_usable(self, slug: str, row: ProviderRow) -> bool:
         changes = self._settings.providers.get(slug)
-        if changes is not None and not (changes.enabled and changes.known_models):
-            return False
-        return _protocol_of(row, changes) in PROTOCOLS
+        return changes is None or (changes.enabled and changes.known_models)
 
     def _add_known(self, enabled: Mapping[str, ProviderRow]) -> None:
         if self._snapshot is None:
@@ -292,18 +281,12 @@ class _Building:
         return dict(sorted(found.items()))
 
 
-def _protocol_of(row: ProviderRow, changes: ProviderSettings | None) -> str:
-    return (changes.protocol if changes else None) or row.protocol
-
-
 def _merge_provider(slug: str, row: ProviderRow | None, changes: ProviderSettings) -> Provider:
     base_url = changes.base_url or (row.base_url if row else None)
     if base_url is None:
         raise SettingError(("providers", slug), "base_url is missing (there is no built-in provider of that name)")
     provider = row.to_provider(slug) if row else Provider(slug=slug, name=slug, protocol="openai")
     protocol = changes.protocol or provider.protocol
-    if protocol not in PROTOCOLS and changes.models:
-        raise SettingError(("providers", slug), f"its protocol, {protocol}, is not spoken yet")
     changed = _given(
         changes, "name", "supports_cancel", "headquarters", "privacy_policy_url", "terms_of_service_url",
         "status_page_url",

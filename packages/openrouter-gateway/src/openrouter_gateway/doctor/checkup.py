@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from openrouter_gateway.callers.pool import Pool, Timeouts
-from openrouter_gateway.config.catalog import build_catalog, load_keys, waiting_providers
+from openrouter_gateway.config.catalog import build_catalog, load_keys
 from openrouter_gateway.config.destinations import build_destinations
 from openrouter_gateway.config.settings import LOCAL, Settings, load_settings, locate
 from openrouter_gateway.config.snapshot import load_snapshot
@@ -81,12 +81,8 @@ async def _check_rest(found: _Found, wish: Wish, today: dt.date) -> list[Finding
         )
     finally:
         await pool.close()
-    waiting = [
-        warning("providers", note, "take its key away, or set a protocol that is spoken for it")
-        for note in waiting_providers(settings, frozenset(found.keys))
-    ]
     stores = [database.finding, check_journal(settings), state]
-    return [_check_catalog(found, today), *answered, *waiting, embedded, *stores, *destinations, port]
+    return [_check_catalog(found, today), *answered, embedded, *stores, *destinations, port]
 
 
 def _check_catalog(found: _Found, today: dt.date) -> Finding:

@@ -48,7 +48,8 @@ class Ledger:
 
     `keep_days` is how many whole UTC days generations are kept, None for ever; older ones live on in daily totals.
     `chores` are run when it starts and every hour, as that is.
-    `max_backlog_bytes` and `max_memory_bytes`: see `writer`.
+    `max_backlog_bytes` and `max_memory_bytes`: see `writer`. Journals of processes that are gone are looked for every
+    `adopt_interval_s`.
 
     Raises:
         ConfigError: the URL is wrong.
@@ -63,12 +64,17 @@ class Ledger:
         chores: Sequence[Chore] = (),
         max_backlog_bytes: int = 1024**3,
         max_memory_bytes: int = 64 * 1024**2,
+        adopt_interval_s: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = Database(url)
         self._journal = Journal(journal, decode_line)
         self._writer = Writer(
-            self._database, self._journal, max_backlog_bytes=max_backlog_bytes, max_memory_bytes=max_memory_bytes
+            self._database,
+            self._journal,
+            max_backlog_bytes=max_backlog_bytes,
+            max_memory_bytes=max_memory_bytes,
+            adopt_interval_s=adopt_interval_s,
         )
         self._chores: list[Callable[[], Awaitable[object]]] = [partial(chore, self._database) for chore in chores]
         if keep_days is not None:

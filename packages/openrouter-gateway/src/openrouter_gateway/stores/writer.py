@@ -31,7 +31,6 @@ _INTERVAL_S: Final = 0.1
 _BATCH: Final = 512
 _SLICE: Final = 64
 """Rows that are made in one go, which takes half a millisecond: requests are served between."""
-_ADOPT_INTERVAL_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 5.0
 _COMPLAINT_INTERVAL_S: Final = 10.0
@@ -42,12 +41,19 @@ class Writer:
     """Takes generations of one process and writes them. `lost` counts those that were not to be saved."""
 
     def __init__(
-        self, database: Database, journal: Journal[Generation], *, max_backlog_bytes: int, max_memory_bytes: int
+        self,
+        database: Database,
+        journal: Journal[Generation],
+        *,
+        max_backlog_bytes: int,
+        max_memory_bytes: int,
+        adopt_interval_s: float,
     ) -> None:
         self._database = database
         self._journal = journal
         self._max_backlog_bytes = max_backlog_bytes
         self._max_memory_bytes = max_memory_bytes
+        self._adopt_interval_s = adopt_interval_s
         self._memory: deque[tuple[Generation, bytes]] = deque()
         self._memory_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +74,7 @@ class Writer:
     def start(self) -> None:
         """Begin to write; journal and database are open."""
         self._loop = asyncio.get_running_loop()
-        self._adopt_at = self._loop.time() + _ADOPT_INTERVAL_S
+        self._adopt_at = self._loop.time() + self._adopt_interval_s
         self._task = self._loop.create_task(self._write_forever(), name="ledger-writer")
 
     async def stop(self) -> None:
@@ -140,7 +146,7 @@ class Writer:
         pause_s = _FIRST_PAUSE_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ADOPT_INTERVAL_S):
+                async with asyncio.timeout(self._adopt_interval_s):
                     await self._wake.wait()
             self._wake.clear()
             try:
@@ -183,7 +189,7 @@ class Writer:
         now = asyncio.get_running_loop().time()
         if now < self._adopt_at:
             return
-        self._adopt_at = now + _ADOPT_INTERVAL_S
+        self._adopt_at = now + self._adopt_interval_s
         before = self._journal.appended
         try:
             self._journal.adopt()
