@@ -72,7 +72,7 @@ def _serve(observer: Observer, generations: list[Generation]) -> None:
         transcript = observer.transcribe(_REQUEST)
         if transcript is not None:
             transcript.take(answer)
-        observer.observe(generation, _REQUEST.fields, transcript, _ORIGIN, None)
+        observer.observe(generation, _REQUEST, transcript, _ORIGIN, None)
 
 
 def _ignore(_: Generation) -> None:

@@ -382,6 +382,18 @@ class TestContentLog:
             data["error"]["provider_name"],
         )
 
+    def test_only_the_last_attempt_counts(self, tmp_path: Path, provider: FakeProvider) -> None:
+        """What an endpoint said that then failed before output is not the answer."""
+        parts = [
+            provider_config({slug: provider.base_url}, {"fake/both": upstream})
+            for slug, upstream in (("first", "streamed-cut"), ("second", "answer"))
+        ]
+        config = "[content_log]\nenabled = true\n" + parts[0] + parts[1].replace("[embedded]\nenabled = false\n", "")
+        with running_gateway(tmp_path, config) as gateway:
+            reply = gateway.post("fake/both", provider={"order": ["first", "second"]})
+            assert ["streamed-cut", "answer"] == [body["model"] for body in provider.requests]
+            assert TEXT == content_of(gateway, None, reply).json()["data"]["output"]["completion"]
+
     def test_an_answer_of_the_response_cache_is_kept_too(self, keyed: tuple[Gateway, str, str, str]) -> None:
         """Its own generation has it."""
         gateway, _, ann, _ = keyed

@@ -8,6 +8,7 @@
     throttled        429 with `Retry-After: 7`
     garbage          200 with bytes that are no JSON and no events
     cut              a stream that breaks off after two pieces of text
+    streamed-cut     the same, also where no stream was asked for
     cut-at-once      closes the connection instead of answering
     error-chunk      a stream with an error after two pieces of text
     error-first      a stream whose first event is an error
@@ -122,7 +123,7 @@ class FakeProvider:
         if path.endswith("/rerank"):
             return await _send_json(writer, 200, answer_rerank(body))
         turn = _scripted(behaviour, argument, body)
-        if not body.get("stream"):
+        if not body.get("stream") and behaviour != "streamed-cut":
             return await _send_json(writer, 200, turn.whole if turn else _whole_answer())
         await _start_stream(writer)
         if turn:
@@ -145,11 +146,11 @@ class FakeProvider:
             await asyncio.sleep(0.2)
             writer.write(b"ZZZ\r\n")
             await asyncio.sleep(3600)
-        if behaviour in ("cut", "error-chunk"):
+        if behaviour in ("cut", "streamed-cut", "error-chunk"):
             for word in WORDS[:2]:
                 await _send_event(writer, _chunk({"content": word}))
             await asyncio.sleep(0.2)  # so that the text is read, and given out, before the fault
-            if behaviour == "cut":
+            if behaviour.endswith("cut"):
                 return False
             return await _end_stream(writer, [_chunk({}) | _error("It broke in the middle.", code=500)])
         if behaviour in ("endless", "paced"):

@@ -47,7 +47,7 @@ async def observed(*destinations: Destination) -> tuple[list[Generation], list[R
     if transcript is not None:
         choice: dict[str, Any] = {"index": 0, "delta": {"content": ANSWER}, "finish_reason": "stop"}
         transcript.take([Step({"choices": [choice]}), Ended()])
-    observer.observe(make_generation(1), REQUEST.fields, transcript, ORIGIN, KEY)
+    observer.observe(make_generation(1), REQUEST, transcript, ORIGIN, KEY)
     await broadcaster.close()
     return counted, seen, transcript is not None
 

@@ -13,9 +13,11 @@ from ledger_samples import CREATED_S, make_generation
 from sqlalchemy import func, select
 
 from openrouter_gateway.broadcast.content import read_input
-from openrouter_gateway.contents import Recording
+from openrouter_gateway.broadcast.transcript import Transcript
+from openrouter_gateway.contents import content_of, may_keep
 from openrouter_gateway.core.catalog import AccountPolicy
-from openrouter_gateway.core.events import Ended, Event, Step
+from openrouter_gateway.core.events import Ended, Step
+from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.errors import Unavailable
 from openrouter_gateway.stores.contents import Content, ContentLog, Retention
 from openrouter_gateway.stores.database import Database
@@ -61,15 +63,6 @@ def make_content(number: int = 0, *, created: float = CREATED_S, text: str = "He
     return Content(**fields | changes)
 
 
-class Sink:
-    """Takes events, and spoils them as a skin may."""
-
-    async def take(self, events: list[Event]) -> None:
-        for event in events:
-            if type(event) is Step:
-                event.chunk["choices"] = []
-
-
 async def shown(log: ContentLog, generation_id: str = "gen-0") -> dict[str, Any] | None:
     """Return what the API shows of a generation."""
     found = await log.find(generation_id)
@@ -86,13 +79,19 @@ async def count(database: Database) -> int:
         return (await connection.execute(select(func.count()).select_from(CONTENTS))).scalar_one()
 
 
-async def record(log: ContentLog, request: Any, *chunks: dict[str, Any], error: Unavailable | None = None) -> None:
-    """Let a recording hear a reply."""
-    recording = Recording.begin(log, request, NO_POLICY)
-    assert recording is not None
-    reply = recording.of(Sink())
-    await reply.take([*(Step(chunk) for chunk in chunks), Ended()])
-    recording.end(make_generation(0, id="gen-0", created=CREATED_S, key_hash="k1"), error)
+def keep(
+    log: ContentLog, request: Any, generation: Generation, *chunks: dict[str, Any], error: Unavailable | None = None
+) -> None:
+    transcript = Transcript()
+    transcript.take([*(Step(chunk) for chunk in chunks), Ended()])
+    for chunk in chunks:
+        chunk["choices"] = []
+    log.keep(content_of(request, generation, transcript, error))
+
+
+def record(log: ContentLog, request: Any, *chunks: dict[str, Any], error: Unavailable | None = None) -> None:
+    """Keep what was said in these chunks, which are spoiled afterwards as a skin may."""
+    keep(log, request, make_generation(0, id="gen-0", created=CREATED_S, key_hash="k1"), *chunks, error=error)
 
 
 class TestKeeping:
@@ -103,7 +102,7 @@ class TestKeeping:
         log = make_log(database)
         messages = [{"role": "user", "content": "Grüße \x00", "unknown": [1.50]}]
         call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}
-        await record(
+        record(
             log,
             make_request(model="a/one", messages=messages),
             make_chunk({"reasoning": "Hm."}),
@@ -120,7 +119,7 @@ class TestKeeping:
     async def test_a_failure_says_what_went_wrong(self, sqlite: Database) -> None:
         """The last error, with what was said until then."""
         log = make_log(sqlite)
-        await record(log, make_request(), make_chunk({"content": "Ha"}), error=Unavailable("It broke."))
+        record(log, make_request(), make_chunk({"content": "Ha"}), error=Unavailable("It broke."))
         found = await shown(log)
         assert found is not None
         assert ("It broke.", 502, "Ha") == (
@@ -132,38 +131,31 @@ class TestKeeping:
     async def test_the_text_form_and_vectors_have_a_prompt(self, sqlite: Database) -> None:
         """And no answer that could be read."""
         log = make_log(sqlite)
-        await record(log, parse_completion(b'{"model": "a/one", "prompt": "Once"}'), make_chunk({"content": " upon"}))
+        record(log, parse_completion(b'{"model": "a/one", "prompt": "Once"}'), make_chunk({"content": " upon"}))
         found = await shown(log)
         assert found is not None
         assert ({"prompt": "Once"}, " upon") == (found["input"], found["output"]["completion"])
-        recording = Recording.begin(log, EMBEDDINGS.parse(b'{"model": "a/e", "input": ["x", "y"]}'), NO_POLICY)
-        assert recording is not None
-        await recording.of(Sink()).take([Step({"data": [{"embedding": [0.5]}]}), Ended()])
-        recording.end(make_generation(0, id="gen-1", created=CREATED_S), None)
+        embeddings = EMBEDDINGS.parse(b'{"model": "a/e", "input": ["x", "y"]}')
+        keep(log, embeddings, make_generation(0, id="gen-1", created=CREATED_S), {"data": [{"embedding": [0.5]}]})
         found = await shown(log, "gen-1")
         assert found is not None
         assert ({"prompt": ["x", "y"]}, None) == (found["input"], found["output"]["completion"])
 
-    async def test_only_the_last_attempt_counts(self, sqlite: Database) -> None:
-        """What an endpoint said that then failed before output is not the answer."""
+    async def test_nobody_was_tried(self, sqlite: Database) -> None:
+        """Then there is no answer, and a reason."""
         log = make_log(sqlite)
-        recording = Recording.begin(log, make_request(), NO_POLICY)
-        assert recording is not None
-        await recording.of(Sink()).take([Step(make_chunk({"content": "first"}))])
-        await recording.of(Sink()).take([Step(make_chunk({"content": "second"}))])
-        recording.end(make_generation(0, id="gen-0", created=CREATED_S), None)
+        generation = make_generation(0, id="gen-0", created=CREATED_S)
+        log.keep(content_of(make_request(), generation, None, Unavailable("Nobody is there")))
         found = await shown(log)
         assert found is not None
-        assert "second" == found["output"]["completion"]
+        assert (None, "Nobody is there") == (found["output"]["completion"], found["error"]["message"])
 
     async def test_what_is_long_loses_its_images_first(self, sqlite: Database) -> None:
         """Text alone may be left out, too, in a shape that clients can still read."""
         log = make_log(sqlite)
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5_000}}
         parts = [{"type": "text", "text": "What is it?"}, image]
-        await record(
-            log, make_request(messages=[{"role": "user", "content": parts}]), make_chunk({"content": "x" * 3_000})
-        )
+        record(log, make_request(messages=[{"role": "user", "content": parts}]), make_chunk({"content": "x" * 3_000}))
         found = await shown(log)
         assert found is not None
         assert ["What is it?", "[image_url omitted]"] == [
@@ -177,14 +169,12 @@ class TestKeeping:
 
 
 def test_zero_retention_is_kept_out() -> None:
-    """A request with zdr, or a gateway with that policy, has no recording; nor has one without a log."""
-    log: Any = object()
+    """A request with zdr, or a gateway with that policy, leaves nothing."""
     plain, zdr = make_request(), make_request(provider={"zdr": True})
-    assert [False, True, True, True] == [
-        Recording.begin(log, plain, NO_POLICY) is None,
-        Recording.begin(log, zdr, NO_POLICY) is None,
-        Recording.begin(log, plain, AccountPolicy(zdr=True)) is None,
-        Recording.begin(None, plain, NO_POLICY) is None,
+    assert [True, False, False] == [
+        may_keep(plain, NO_POLICY),
+        may_keep(zdr, NO_POLICY),
+        may_keep(plain, AccountPolicy(zdr=True)),
     ]
 
 

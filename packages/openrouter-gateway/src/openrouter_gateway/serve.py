@@ -34,7 +34,7 @@ from openrouter_gateway.accounting.response_cache import (
 from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
-from openrouter_gateway.contents import Recording, Reply
+from openrouter_gateway.contents import content_of, may_keep
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
@@ -147,7 +147,7 @@ class _Generation:
         self._claim: Claim | None = None
         self._kept: tuple[str, CacheWish, list[msgspec.Raw]] | None = None  # for the response cache, as it comes
         self._source: CachedAnswer | None = None  # it is from there
-        self._recording = Recording.begin(services.contents, request, services.policy)
+        self._content_log = services.contents if may_keep(request, services.policy) else None
         self.transcript: Transcript | None = None
         self._concluded = False  # an answer is complete
         self._recorded = False
@@ -312,14 +312,14 @@ class _Generation:
                     self._kept[2].extend(_encode_chunk(event) for event in events if type(event) is Step)
                 await reply.take(events)
 
-    def _reply(self, head: ReplyHead) -> Reply:
+    def _reply(self, head: ReplyHead) -> StreamedReply | WholeReply:
         self.transcript = self._services.observer.transcribe(self._request)
+        if self.transcript is None and self._content_log is not None:
+            self.transcript = Transcript()
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
-            reply: Reply = StreamedReply(self, self._encoder)
-        else:
-            reply = WholeReply(self, self.skin.body_encoder(head, self._request))
-        return reply if self._recording is None else self._recording.of(reply)
+            return StreamedReply(self, self._encoder)
+        return WholeReply(self, self.skin.body_encoder(head, self._request))
 
     def _usage_and_cost(self) -> tuple[Usage, Cost]:
         """What the answer so far has used and costs; final once asked for at its end."""
@@ -479,9 +479,9 @@ class _Generation:
             api_type=self.skin.api_type,
         )
         self._services.ledger.record(generation)
-        if self._recording is not None:
-            self._recording.end(generation, error)
-        self._services.observer.observe(generation, self._request.fields, self.transcript, call.origin, self._grant.key)
+        if self._content_log is not None:
+            self._content_log.keep(content_of(self._request, generation, self.transcript, error))
+        self._services.observer.observe(generation, self._request, self.transcript, call.origin, self._grant.key)
         if self._claim is not None:
             self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
 

@@ -40,21 +40,24 @@ class Observer:
     def observe(
         self,
         generation: Generation,
-        fields: Mapping[str, Raw],
+        request: ChatRequest,
         transcript: Transcript | None,
         origin: Origin,
         key: Key | None,
     ) -> None:
-        """Take a generation, with the fields of its request. Never waits, never raises."""
+        """Take a generation with its request. Never waits, never raises."""
         self._count(generation)
         broadcaster = self._broadcaster
         if not broadcaster.is_wanted:
             return
+        fields: Mapping[str, Raw] = request.fields
+        size_bytes = 0
         if broadcaster.wants_content:
             size_bytes = sum(map(len, fields.values()))
         else:
-            fields, transcript = keep_settings(fields), None
-            size_bytes = 0
+            fields = keep_settings(fields)
+        if request.task is not None or not broadcaster.wants_content:  # gathered for the content log alone, if at all
+            transcript = None
         broadcaster.offer(
             Record(
                 generation=generation,
