@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol as Interface
 
 import msgspec
 from starlette.applications import Starlette
@@ -26,6 +28,7 @@ from openrouter_gateway.callers.local import (
     RecordedLocalCaller,
     find_default_model,
 )
+from openrouter_gateway.callers.plugins import Plugins
 from openrouter_gateway.callers.pool import Pool, Poster, Timeouts
 from openrouter_gateway.config.catalog import build_catalog, load_keys
 from openrouter_gateway.config.destinations import build_destinations
@@ -141,84 +144,89 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
+        parts = self._build_parts()
+        _tune_garbage_collector()
+        try:
+            await self._start(parts)
+            with self._reload_on_hangup(parts.providers):
+                yield
+        finally:
+            await self.edge.close()
+            await self._let_generations_end()
+            for part in parts.in_closing_order(self._local, self._ledger):
+                await part.close()
+
+    def _build_parts(self) -> "_Parts":
         settings = self._settings
         pool = Pool(Timeouts(connect_s=settings.upstream.connect_timeout_s, idle_s=settings.upstream.idle_timeout_s))
         providers = provider_pool(settings.recording, self._recordings, pool, lambda: self._keys.values())
-        http = HTTPCaller(providers, self._keys)
-        plugins = build_plugins(settings, providers, lambda: time.strftime("%Y-%m-%d", time.gmtime()))
         database, state = Database(settings.ledger.database_url), _shared_state(settings)
         accounts = Accounts(database)
         accountant = Accountant(
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
-        observability = Observability(settings, self._destinations, database, accountant.identify)
-        conversations, answers = ConversationMemory(state), Answers(state)
         health = Health(shared=state.suspends)
-        shared_health = SharedHealth(health, state, clock=time.time, timer=time.perf_counter)
-        places = SharedPlaces(state, time.time)
-        contents = _content_log(settings, database)
-        _tune_garbage_collector()
-        try:
-            await self._ledger.start()
-            await database.open()
-            await state.open()
-            await accounts.open()
-            await accountant.start()
-            await shared_health.start()
-            contents.start()
-            await observability.start()
-            self._observability = observability
-            self._office = Office(
-                accounts=accounts,
-                accountant=accountant,
-                ledger=self._ledger,
-                contents=contents,
-                catalog=lambda: self.services().catalog,
-            )
-            if self._local is not None:
-                await self._local.start()
-            self._services = Services(
-                catalog=self._catalog,
-                callers=_callers(self._catalog, http, self._local),
-                health=health,
-                places=places,
-                conversations=conversations,
-                answers=answers,
-                plugins=plugins,
-                policy=settings.policy.to_core(),
-                ledger=self._ledger,
-                accountant=accountant,
-                contents=contents if settings.content_log.enabled else None,
-                observer=observability.observer,
-                clock=time.time,
-                timer=time.perf_counter,
-                dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
-                comment_interval_s=settings.server.comment_interval_s,
-                attempt_limit_s=settings.upstream.attempt_timeout_s,
-                request_limit_s=settings.upstream.request_timeout_s,
-                faults=build_faults(settings.faults, _configured_keys(settings)),
-            )
-            with self._reload_on_hangup(providers):
-                yield
-        finally:
-            await self.edge.close()
-            await self._let_generations_end()
-            await observability.close()
-            if self._local is not None:
-                await self._local.close()
-            await plugins.close()
-            await pool.close()
-            await providers.close()
-            await shared_health.close()
-            await places.close()
-            await accountant.close()
-            await accounts.close()
-            await conversations.close()
-            await answers.close()
-            await contents.close()
-            await state.close()
-            await self._ledger.close()
-            await database.close()
+        return _Parts(
+            pool=pool,
+            providers=providers,
+            plugins=build_plugins(settings, providers, lambda: time.strftime("%Y-%m-%d", time.gmtime())),
+            database=database,
+            state=state,
+            accounts=accounts,
+            accountant=accountant,
+            observability=Observability(settings, self._destinations, database, accountant.identify),
+            conversations=ConversationMemory(state),
+            answers=Answers(state),
+            health=health,
+            shared_health=SharedHealth(health, state, clock=time.time, timer=time.perf_counter),
+            places=SharedPlaces(state, time.time),
+            contents=_content_log(settings, database),
+        )
+
+    async def _start(self, parts: "_Parts") -> None:
+        await self._ledger.start()
+        await parts.database.open()
+        await parts.state.open()
+        await parts.accounts.open()
+        await parts.accountant.start()
+        await parts.shared_health.start()
+        parts.contents.start()
+        await parts.observability.start()
+        self._observability = parts.observability
+        self._office = Office(
+            accounts=parts.accounts,
+            accountant=parts.accountant,
+            ledger=self._ledger,
+            contents=parts.contents,
+            catalog=lambda: self.services().catalog,
+        )
+        if self._local is not None:
+            await self._local.start()
+        self._services = self._build_services(parts)
+
+    def _build_services(self, parts: "_Parts") -> Services:
+        settings = self._settings
+        return Services(
+            catalog=self._catalog,
+            callers=_callers(self._catalog, HTTPCaller(parts.providers, self._keys), self._local),
+            health=parts.health,
+            places=parts.places,
+            conversations=parts.conversations,
+            answers=parts.answers,
+            plugins=parts.plugins,
+            policy=settings.policy.to_core(),
+            ledger=self._ledger,
+            accountant=parts.accountant,
+            contents=parts.contents if settings.content_log.enabled else None,
+            observer=parts.observability.observer,
+            clock=time.time,
+            timer=time.perf_counter,
+            dice=random.Random(os.urandom(16)),  # noqa: S311 - ids must differ, not be secret
+            comment_interval_s=settings.server.comment_interval_s,
+            attempt_limit_s=settings.upstream.attempt_timeout_s,
+            request_limit_s=settings.upstream.request_timeout_s,
+            faults=build_faults(settings.faults, _configured_keys(settings)),
+        )
 
     @contextmanager
     def _reload_on_hangup(self, providers: Poster) -> Generator[None]:
@@ -275,6 +283,54 @@ class Gateway:
             if not self.edge.in_flight:
                 return
             await asyncio.sleep(0.02)
+
+
+class _Closing(Interface):
+    """What is to be closed."""
+
+    async def close(self) -> None:
+        """End, and lose nothing."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parts:
+    """What lives as long as the event loop."""
+
+    pool: Pool
+    providers: Poster
+    plugins: Plugins
+    database: Database
+    state: SharedState
+    accounts: Accounts
+    accountant: Accountant
+    observability: Observability
+    conversations: ConversationMemory
+    answers: Answers
+    health: Health
+    shared_health: SharedHealth
+    places: SharedPlaces
+    contents: ContentLog
+
+    def in_closing_order(self, local: LocalModel | None, ledger: Ledger) -> list[_Closing]:
+        """Those that send before what they send with, those that write before what they write to."""
+        return [
+            self.observability,
+            *([] if local is None else [local]),
+            self.plugins,
+            self.pool,
+            self.providers,
+            self.shared_health,
+            self.places,
+            self.accountant,
+            self.accounts,
+            self.conversations,
+            self.answers,
+            self.contents,
+            self.state,
+            ledger,
+            self.database,
+        ]
 
 
 def log_refused_config(error: ConfigError) -> None:
