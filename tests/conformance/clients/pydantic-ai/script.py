@@ -158,7 +158,7 @@ async def check_errors(connect):
     assert "acme/unknown is not a valid model ID" in str(unknown.body)
     throttled = await error_of(exceptions.ModelRateLimitError, connect("fake/status-429"))
     assert throttled.status_code == 429
-    kinds = exceptions.ModelServerError, exceptions.ModelOverloadedError
+    kinds = exceptions.ModelUnavailableError, exceptions.ModelOverloadedError
     overloaded = await error_of(kinds, connect("fake/status-529"))
     assert overloaded.status_code == 503
 
