@@ -248,6 +248,7 @@ class TestProtocols:
         others = ("openai/gpt-4o", "openai/gpt-4.1", "openai/o1-mini", "openai/gpt-3.5-turbo", "openai/gpt-chat-latest")
         assert ["openai"] * 5 == self.protocols(catalog, *others)
         assert ["openai"] == self.protocols(build("xai"), "x-ai/grok-4.5")
+        assert [("flex", "priority")] == [provider.tiers for provider in catalog.providers]
 
     @pytest.mark.parametrize(
         "name", ["gpt-5-chat-latest", "gpt-5.2-chat-latest", "gpt-5-search-api", "o1-preview", "gpt-4o"]

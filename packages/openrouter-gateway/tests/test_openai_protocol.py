@@ -26,6 +26,7 @@ from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, Unavailable
+from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.base import Decoder
 from openrouter_gateway.wire.protocols.framing import MAX_BODY_BYTES, SniffingDecoder
 from openrouter_gateway.wire.protocols.openai import GATEWAY_FIELDS, BodyDecoder, OpenAI, StreamDecoder
@@ -169,6 +170,35 @@ class TestRequest:
 
         assert "flex" == json.loads(OpenAI().encode_chat(make_request(), endpoint))["service_tier"]
         assert "service_tier" not in json.loads(OpenAI().encode_chat(make_request(), make_endpoint()))
+
+    @pytest.mark.parametrize("protocol", ["openai", "openai_responses"])
+    @pytest.mark.parametrize(
+        ("tag", "tiers", "asked", "sent"),
+        [
+            ("openai", ("flex", "priority"), "priority", None),
+            ("openai", ("flex", "priority"), "fast", None),
+            ("openai", ("flex", "priority"), "flex", None),
+            ("openai", ("flex", "priority"), "auto", None),
+            ("openai", ("flex", "priority"), "default", "default"),
+            ("openai/priority", ("flex", "priority"), "fast", "priority"),
+            ("openai/priority", ("flex", "priority"), "flex", "priority"),
+            ("openai/flex", (), "default", "flex"),
+            ("acme", (), "default", None),
+            ("acme", (), "priority", None),
+            ("acme", (), None, None),
+        ],
+    )
+    def test_a_provider_hears_of_no_tier_but_its_endpoints(
+        self, protocol: str, tag: str, tiers: tuple[Any, ...], asked: str | None, sent: str | None
+    ) -> None:
+        """What the caller would take is for routing: another tier has another price, or the field is not known."""
+        known = make_endpoint(tag)
+        endpoint = msgspec.structs.replace(known, provider=msgspec.structs.replace(known.provider, tiers=tiers))
+
+        body = json.loads(PROTOCOLS[protocol].encode_chat(make_request(service_tier=asked), endpoint))
+
+        assert sent == body.get("service_tier")
+        assert (sent is not None) == ("service_tier" in body)
 
     def test_a_model_name_is_encoded_as_json(self) -> None:
         """Quotes in the provider's own name do no harm."""

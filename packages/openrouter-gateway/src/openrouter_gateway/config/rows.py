@@ -56,6 +56,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             base_url=self.base_url,
             policy=DataPolicy(trains=self.trains, retains=self.retains),
             quirks=frozenset(self.quirks),
+            tiers=self.tiers,
             headquarters=self.headquarters,
             datacenters=self.datacenters,
             privacy_policy_url=self.privacy_policy_url,

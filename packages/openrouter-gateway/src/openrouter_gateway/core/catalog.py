@@ -42,6 +42,7 @@ class DataPolicy(Struct, frozen=True, kw_only=True):
 class Provider(Struct, frozen=True, kw_only=True):
     """A company or service that hosts endpoints; `name` is shown in replies, `slug` is used in routing.
 
+    `tiers` are the service tiers that it has by name, besides its usual one; the field is not known to others.
     `headquarters` and `datacenters` are ISO 3166 alpha-2 codes. `supports_cancel`: closing the connection ends the
     provider's work and its bill; None: not known.
     """
@@ -52,6 +53,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     base_url: str = ""
     policy: DataPolicy = DataPolicy()
     quirks: frozenset[str] = frozenset()
+    tiers: tuple[Tier, ...] = ()
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None
     status_page_url: str | None = None
@@ -157,6 +159,16 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
                 return "priority"
             case _:
                 return None
+
+    def tier_field(self, asked: str | None) -> str | None:
+        """Return what a request says of tiers where the dialect's word is `service_tier`; None: nothing.
+
+        It is priced as the tier that it is, so it is asked for that one, however it was reached and whatever the caller
+        would have taken. The usual tier is only named to providers that have others: elsewhere the field is unknown.
+        """
+        if self.service_tier is not None:
+            return self.service_tier
+        return "default" if asked == "default" and self.provider.tiers else None
 
     @property
     def discounts_cache(self) -> bool:

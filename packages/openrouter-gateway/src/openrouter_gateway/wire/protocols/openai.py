@@ -82,8 +82,9 @@ class OpenAI:
             if effort is not None:
                 body.setdefault("reasoning_effort", effort)
         body["model"] = Raw(_encode(endpoint.upstream_id))
-        if endpoint.service_tier is not None:
-            body["service_tier"] = Raw(_encode(endpoint.service_tier))  # it is priced as one, however it was reached
+        body.pop("service_tier", None)
+        if (tier := endpoint.tier_field(request.params.service_tier)) is not None:
+            body["service_tier"] = Raw(_encode(tier))
         if request.stream:
             body["stream"] = _TRUE
             body["stream_options"] = _INCLUDE_USAGE

@@ -56,6 +56,7 @@ def to_fields(request: ChatRequest, endpoint: Endpoint) -> dict[str, Raw]:
     """Return the caller's fields as an endpoint takes those of a task: OpenRouter's own only if it is one."""
     own = frozenset[str]() if KEEP_GATEWAY_FIELDS in endpoint.provider.quirks else GATEWAY_FIELDS
     fields = {name: value for name, value in request.fields.items() if name not in own and bytes(value) != b"null"}
+    fields.pop("service_tier", None)  # tasks have none
     fields["model"] = Raw(_encode(endpoint.upstream_id))
     return fields
 

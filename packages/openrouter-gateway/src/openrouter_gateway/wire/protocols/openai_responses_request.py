@@ -19,7 +19,7 @@ from openrouter_gateway.wire.reasoning_items import dicts_in
 
 _PASSED: Final = (
     "temperature", "top_p", "parallel_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "service_tier",
+    "prompt_cache_retention",
 )  # fmt: skip
 _SAMPLING: Final = ("temperature", "top_p")
 _LEAST_TOKENS: Final = 16
@@ -61,8 +61,8 @@ def to_body(request: ChatRequest, endpoint: Endpoint) -> Json:
     for key in _SAMPLING:
         if endpoint.supported_parameters is not None and key not in endpoint.supported_parameters:
             body.pop(key, None)
-    if endpoint.service_tier is not None:
-        body["service_tier"] = endpoint.service_tier  # it is priced as one, however it was reached
+    if (tier := endpoint.tier_field(params.service_tier)) is not None:
+        body["service_tier"] = tier
     if params.stream:
         body["stream"] = True
     limit = params.max_completion_tokens or params.max_tokens
