@@ -85,7 +85,7 @@ def test_items_go_through_unchanged(items: list[Json]) -> None:
     "fields",
     [
         {"temperature": 0.5, "top_p": 0.1, "parallel_tool_calls": False, "metadata": {"a": "b"}, "stream": True},
-        {"max_output_tokens": 100, "prompt_cache_key": "k", "service_tier": "flex", "top_logprobs": 2},
+        {"max_output_tokens": 100, "prompt_cache_key": "k", "top_logprobs": 2},
         {"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "strict": True}, "verbosity": "low"}},
         {"reasoning": {"effort": "low", "summary": "detailed", "context": "auto"}},
         {"tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False}]},

@@ -11,12 +11,11 @@ from typing import Final
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.errors import Refused, UpstreamError
+from openrouter_gateway.errors import UpstreamError
 from openrouter_gateway.wire.anthropic import verbatim_of
 from openrouter_gateway.wire.protocols.anthropic_errors import refusal_from_body
 from openrouter_gateway.wire.protocols.anthropic_reply import BodyDecoder, ReplyReader, StreamDecoder
 from openrouter_gateway.wire.protocols.anthropic_request import encode_body
-from openrouter_gateway.wire.protocols.anthropic_thinking import read_reasoning
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import choose_decoder
 
@@ -67,18 +66,9 @@ class Anthropic:
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """See `framing.choose_decoder`."""
-        reader = ReplyReader(native=verbatim_of(request) is not None, mute=_is_mute(request))
+        reader = ReplyReader(native=verbatim_of(request) is not None)
         return choose_decoder(content_type, lambda: StreamDecoder(reader), lambda: BodyDecoder(reader))
 
     def parse_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """See `anthropic_errors`."""
         return refusal_from_body(status, headers, body)
-
-
-def _is_mute(request: ChatRequest) -> bool:
-    if "reasoning" not in request.fields and "include_reasoning" not in request.fields:
-        return False
-    try:
-        return bool(read_reasoning(request.fields).exclude)
-    except Refused:
-        return False

@@ -22,7 +22,6 @@ from openrouter_gateway.wire.tolerant import as_count, parse_json
 
 _encode = msgspec.json.Encoder().encode
 
-_REASONING: Final = frozenset({"reasoning", "reasoning_details"})
 _TIERS: Final = {"standard": "default"}
 
 
@@ -30,14 +29,13 @@ class ReplyReader:
     """Events of one reply, decoded, to events of the hub.
 
     With `native`, steps carry the provider's own events for a skin of the same dialect, also those that the hub has
-    nothing for. With `mute`, reasoning is left out of the others.
+    nothing for.
     """
 
-    __slots__ = ("_blocks", "_counts", "_finished", "_mute", "_started", "_usage", "done", "native")
+    __slots__ = ("_blocks", "_counts", "_finished", "_started", "_usage", "done", "native")
 
-    def __init__(self, *, native: bool, mute: bool) -> None:
+    def __init__(self, *, native: bool) -> None:
         self.native = native
-        self._mute = mute
         self._blocks: dict[int, Block] = {}
         self._counts = Counts()
         self._usage: dict[str, Any] = {}
@@ -138,8 +136,6 @@ class ReplyReader:
             self._usage |= {key: value for key, value in given.items() if value is not None}
 
     def _step(self, event: dict[str, Any], delta: Delta | None, events: list[Event]) -> None:
-        if delta is not None and self._mute and not self.native:
-            delta = {key: value for key, value in delta.items() if key not in _REASONING}
         choices = [{"index": 0, "delta": delta, "finish_reason": None}] if delta else []
         if self.native:
             events.append(Step({"choices": choices, NATIVE: event}))

@@ -7,25 +7,15 @@ platform.claude.com/docs/en/build-with-claude/{thinking,extended-thinking}, 2026
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
-from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.protocols.anthropic_models import EFFORTS, Abilities, fit_effort
+from openrouter_gateway.wire.reasoning import Reasoning, read_reasoning, read_word
 
 _LEAST_BUDGET: Final = 1_024
 _MOST_BUDGET: Final = 128_000
 _PERCENT: Final = {"max": 95, "xhigh": 95, "high": 80, "medium": 50, "low": 20, "minimal": 10}
 """Of `max_tokens`, for models that take a budget (OpenRouter API, reasoning, 2026-08-22)."""
-
-
-class Reasoning(Struct, frozen=True, kw_only=True):
-    """The request's `reasoning` object."""
-
-    effort: str | None = None
-    max_tokens: int | None = None
-    exclude: bool | None = None
-    enabled: bool | None = None
 
 
 class Thinking(NamedTuple):
@@ -34,28 +24,6 @@ class Thinking(NamedTuple):
     config: dict[str, Any] | None
     effort: str | None
     max_tokens: int
-
-
-_decode_reasoning = msgspec.json.Decoder(Reasoning | None).decode
-_decode_any = msgspec.json.Decoder().decode
-
-
-def read_reasoning(fields: Mapping[str, Raw]) -> Reasoning:
-    """Return what the request says of reasoning, its older spellings included.
-
-    Raises:
-        Refused: a member of the wrong type.
-    """
-    try:
-        found = _decode_reasoning(fields["reasoning"]) if "reasoning" in fields else None
-    except msgspec.DecodeError as error:
-        raise Refused(f"reasoning: {error}") from None
-    reasoning = found or Reasoning()
-    if reasoning.effort is None and (effort := _read_word(fields, "reasoning_effort")) is not None:
-        reasoning = msgspec.structs.replace(reasoning, effort=effort)
-    if reasoning.exclude is None and bytes(fields.get("include_reasoning", b"")) == b"false":
-        reasoning = msgspec.structs.replace(reasoning, exclude=True)
-    return reasoning
 
 
 def plan_thinking(
@@ -67,7 +35,7 @@ def plan_thinking(
     refuses together with a budget (platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows, 2026-11).
     """
     reasoning = read_reasoning(fields)
-    verbosity = _read_word(fields, "verbosity")
+    verbosity = read_word(fields, "verbosity")
     effort = None if verbosity is None else fit_effort(verbosity, abilities)
     wanted = reasoning.effort if reasoning.effort in EFFORTS or reasoning.effort == "minimal" else None
     if reasoning.enabled is False or reasoning.effort == "none":
@@ -124,14 +92,3 @@ def is_thinking(config: Mapping[str, Any] | None, abilities: Abilities) -> bool:
     if config is None:
         return abilities.unasked
     return config.get("type") in ("enabled", "adaptive")
-
-
-def _read_word(fields: Mapping[str, Raw], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    try:
-        word: object = _decode_any(value)
-    except msgspec.DecodeError:
-        return None
-    return word if isinstance(word, str) else None

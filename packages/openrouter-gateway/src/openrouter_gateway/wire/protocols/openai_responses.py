@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -21,7 +20,7 @@ from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_reply import read_object
 from openrouter_gateway.wire.protocols.openai_responses_reply import ReplyReader
-from openrouter_gateway.wire.protocols.openai_responses_request import hides_reasoning, to_body
+from openrouter_gateway.wire.protocols.openai_responses_request import to_body
 from openrouter_gateway.wire.protocols.openai_responses_values import error_in
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
 from openrouter_gateway.wire.sse import EventStream
@@ -55,9 +54,7 @@ class OpenAIResponses:
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """See `choose_decoder`."""
-        hidden = hides_reasoning(request)
-        stream, body = partial(StreamDecoder, hide_reasoning=hidden), partial(BodyDecoder, hide_reasoning=hidden)
-        return choose_decoder(content_type, stream, body)
+        return choose_decoder(content_type, StreamDecoder, BodyDecoder)
 
     def parse_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """As with chat completions: `{"error": {...}}`."""
@@ -74,9 +71,9 @@ class StreamDecoder:
 
     __slots__ = ("_reader", "_stream")
 
-    def __init__(self, *, hide_reasoning: bool = False) -> None:
+    def __init__(self) -> None:
         self._stream = EventStream()
-        self._reader = ReplyReader(hide_reasoning=hide_reasoning)
+        self._reader = ReplyReader()
 
     def feed(self, data: bytes) -> list[Event]:
         """See `base.Decoder`. Never raises."""
@@ -110,9 +107,9 @@ class BodyDecoder:
 
     __slots__ = ("_buffer", "_reader")
 
-    def __init__(self, *, hide_reasoning: bool = False) -> None:
+    def __init__(self) -> None:
         self._buffer = BodyBuffer()
-        self._reader = ReplyReader(hide_reasoning=hide_reasoning)
+        self._reader = ReplyReader()
 
     def feed(self, data: bytes) -> list[Event]:
         """See `BodyBuffer`."""

@@ -64,13 +64,12 @@ class _Item:
 
 
 class ReplyReader:
-    """Reads one reply. With `hide_reasoning`, what the model reasoned is passed over."""
+    """Reads one reply."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_hidden", "_items", "_places", "_thought", "done")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_items", "_places", "_thought", "done")
 
-    def __init__(self, *, hide_reasoning: bool) -> None:
+    def __init__(self) -> None:
         self.done = False
-        self._hidden = hide_reasoning
         self._items: list[_Item] = []
         self._by_index: dict[int, _Item] = {}
         self._by_id: dict[str, _Item] = {}
@@ -323,8 +322,7 @@ class ReplyReader:
                 if item.started:
                     out.append(_step({"tool_calls": [{"index": item.call, "function": {"arguments": text}}]}))
             case "summary" | "thought":
-                if not self._hidden:
-                    out.append(self._thought_step(item, kind, position, text))
+                out.append(self._thought_step(item, kind, position, text))
 
     def _thought_step(self, item: _Item, kind: TextKind, position: int, text: str) -> Step:
         begins = (kind, position) not in item.blocks
@@ -343,7 +341,7 @@ class ReplyReader:
         return detail
 
     def _give_encrypted(self, item: _Item, data: object, out: list[Event]) -> None:
-        if type(data) is not str or not data or item.encrypted is not None or self._hidden:
+        if type(data) is not str or not data or item.encrypted is not None:
             return
         item.encrypted = data
         detail = self._detail(item, ("encrypted", 0), {"type": "reasoning.encrypted", "data": data})

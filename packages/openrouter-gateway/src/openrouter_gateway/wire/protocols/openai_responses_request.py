@@ -15,6 +15,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatParams, ChatRequest, ResponseFormat
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.protocols.openai_responses_input import to_input
+from openrouter_gateway.wire.reasoning import hides_reasoning
 from openrouter_gateway.wire.reasoning_items import dicts_in
 
 _PASSED: Final = (
@@ -126,14 +127,6 @@ def to_reasoning(request: ChatRequest, endpoint: Endpoint) -> Json:
     elif isinstance(asked, dict) or _read(request.fields, "include_reasoning") is True:
         made["summary"] = "auto"
     return made
-
-
-def hides_reasoning(request: ChatRequest) -> bool:
-    """Return whether the model may reason but the caller does not want to see it."""
-    said: object = _read(request.fields, "reasoning")
-    if isinstance(said, dict):
-        return cast("Json", said).get("exclude") is True
-    return _read(request.fields, "include_reasoning") is False
 
 
 def _effort_for(budget: int, params: ChatParams, endpoint: Endpoint) -> str:

@@ -14,7 +14,9 @@ from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.core.events import ChoiceStep, Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import BadRequest, GatewayError, InternalError, UpstreamError
+from openrouter_gateway.wire.skins import base
 from openrouter_gateway.wire.skins.base import Closing, ReplyHead
+from openrouter_gateway.wire.skins.hidden import body_as_asked, stream_as_asked
 
 COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
 DONE: Final = b"data: [DONE]\n\n"
@@ -299,13 +301,13 @@ class Chat:
         """See `parse`."""
         return parse(body)
 
-    def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> StreamEncoder:
+    def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> base.StreamEncoder:
         """See `base.Skin`."""
-        return StreamEncoder(head)
+        return stream_as_asked(StreamEncoder(head), request)
 
-    def body_encoder(self, head: ReplyHead, request: ChatRequest) -> BodyEncoder:
+    def body_encoder(self, head: ReplyHead, request: ChatRequest) -> base.BodyEncoder:
         """See `base.Skin`."""
-        return BodyEncoder(head)
+        return body_as_asked(BodyEncoder(head), request)
 
     def encode_error_body(
         self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from openrouter_gateway.errors import BadRequest, GatewayError, UpstreamError
 from openrouter_gateway.wire.skins import base, chat
 from openrouter_gateway.wire.skins.base import Closing, ReplyHead, Skin
 from openrouter_gateway.wire.skins.chat import Chat, error_object, usage_object
+from openrouter_gateway.wire.skins.hidden import body_as_asked, stream_as_asked
 
 _OWN_FIELDS: Final = frozenset({"prompt", "echo", "suffix", "best_of", "logprobs", "tools", "tool_choice"})
 _TRUE: Final = Raw(b"true")
@@ -265,11 +266,11 @@ class Completions:
 
     def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> base.StreamEncoder:
         """See `base.Skin`."""
-        return StreamEncoder(head, request)
+        return stream_as_asked(StreamEncoder(head, request), request)
 
     def body_encoder(self, head: ReplyHead, request: ChatRequest) -> base.BodyEncoder:
         """See `base.Skin`."""
-        return BodyEncoder(head, request)
+        return body_as_asked(BodyEncoder(head, request), request)
 
     def encode_error_body(
         self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None

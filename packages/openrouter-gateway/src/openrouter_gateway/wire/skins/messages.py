@@ -10,6 +10,7 @@ import msgspec
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.errors import GatewayError, InternalError
+from openrouter_gateway.wire.reasoning import hides_reasoning
 from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 from openrouter_gateway.wire.skins.messages_reply import PING, Message, Translator
 from openrouter_gateway.wire.skins.messages_request import parse
@@ -55,9 +56,9 @@ class StreamEncoder:
 
     __slots__ = ("_id", "_translator")
 
-    def __init__(self, head: ReplyHead) -> None:
+    def __init__(self, head: ReplyHead, *, hidden: bool = False) -> None:
         self._id = head.id
-        self._translator = Translator(head)
+        self._translator = Translator(head, hidden=hidden)
 
     def encode_step(self, step: Step, out: bytearray) -> None:
         """Append the events that the step is."""
@@ -78,8 +79,8 @@ class BodyEncoder:
 
     __slots__ = ("_message", "_translator")
 
-    def __init__(self, head: ReplyHead) -> None:
-        self._translator = Translator(head)
+    def __init__(self, head: ReplyHead, *, hidden: bool = False) -> None:
+        self._translator = Translator(head, hidden=hidden)
         self._message = Message()
 
     def add_step(self, step: Step) -> None:
@@ -107,11 +108,11 @@ class Messages:
 
     def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> StreamEncoder:
         """See `base.Skin`."""
-        return StreamEncoder(head)
+        return StreamEncoder(head, hidden=hides_reasoning(request))
 
     def body_encoder(self, head: ReplyHead, request: ChatRequest) -> BodyEncoder:
         """See `base.Skin`."""
-        return BodyEncoder(head)
+        return BodyEncoder(head, hidden=hides_reasoning(request))
 
     def encode_error_body(
         self, error: GatewayError, generation_id: str | None = None, metadata: dict[str, Any] | None = None

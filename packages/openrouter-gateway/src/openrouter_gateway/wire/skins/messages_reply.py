@@ -48,10 +48,15 @@ def message_id(head: ReplyHead) -> str:
 
 
 class Translator:
-    """Turns one reply's steps into events, and knows how it ended."""
+    """Turns one reply's steps into events, and knows how it ended.
 
-    def __init__(self, head: ReplyHead) -> None:
+    With `hidden`, blocks of thinking have no text. What is in them besides is to be sent back: Anthropic's `display:
+    omitted` (platform.claude.com/docs/en/build-with-claude/extended-thinking, 2026-11).
+    """
+
+    def __init__(self, head: ReplyHead, *, hidden: bool = False) -> None:
         self._head = head
+        self._hidden = hidden
         self._begun = False
         self._next = 0
         self._current: Key | None = None  # the block that grows
@@ -156,7 +161,8 @@ class Translator:
             self._begin(events)
             if kind == "content_block_start":
                 _complete(event["content_block"])
-            events.append(event)
+            if not self._hidden or _hide_thinking(event):
+                events.append(event)
 
     def _note_usage(self, usage: object) -> None:
         if isinstance(usage, dict):
@@ -174,7 +180,7 @@ class Translator:
             for detail in cast("list[Any]", details):
                 if isinstance(detail, dict):
                     self._reason_in_detail(cast("dict[str, Any]", detail), events)
-        elif isinstance(reasoning := delta.get("reasoning"), str) and reasoning:
+        elif not self._hidden and isinstance(reasoning := delta.get("reasoning"), str) and reasoning:
             self._think(("thinking", None), reasoning, events)
         for text in _texts(delta.get("content")):
             self._say(text, events)
@@ -193,7 +199,7 @@ class Translator:
 
     def _think(self, key: Key, text: str, events: list[Event]) -> None:
         self.switch(key, {"type": "thinking", "thinking": "", "signature": ""}, events)
-        if text:
+        if text and not self._hidden:
             self.grow(self._index, {"type": "thinking_delta", "thinking": text}, events)
 
     def _reason_in_detail(self, detail: dict[str, Any], events: list[Event]) -> None:
@@ -258,6 +264,18 @@ class Translator:
             self.grow(self._index, {"type": "signature_delta", "signature": pack(self._foreign)}, events)
             self._foreign = None
         events.append({"type": "content_block_stop", "index": self._index})
+
+
+def _hide_thinking(event: Event) -> bool:
+    """Take the text out of an event of thinking; return whether anything is left of it."""
+    match event:
+        case {"type": "content_block_delta", "delta": {"type": "thinking_delta"}}:
+            return False
+        case {"type": "content_block_start", "content_block": {"type": "thinking"} as block}:
+            cast("dict[str, Any]", block)["thinking"] = ""
+        case _:
+            pass
+    return True
 
 
 _COSTS: Final = frozenset({"cost", "is_byok", "cost_details"})

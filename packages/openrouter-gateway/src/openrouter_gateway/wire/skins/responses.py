@@ -18,8 +18,9 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError
-from openrouter_gateway.wire.skins import chat, responses_request
+from openrouter_gateway.wire.skins import base, chat, responses_request
 from openrouter_gateway.wire.skins.base import Closing, ReplyHead
+from openrouter_gateway.wire.skins.hidden import body_as_asked, stream_as_asked
 from openrouter_gateway.wire.skins.responses_output import Output
 
 Json: TypeAlias = dict[str, Any]
@@ -260,13 +261,13 @@ class Responses:
         """See `responses_request.parse`."""
         return responses_request.parse(body)
 
-    def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> StreamEncoder:
+    def stream_encoder(self, head: ReplyHead, request: ChatRequest) -> base.StreamEncoder:
         """See `base.Skin`."""
-        return StreamEncoder(head, request)
+        return stream_as_asked(StreamEncoder(head, request), request)
 
-    def body_encoder(self, head: ReplyHead, request: ChatRequest) -> BodyEncoder:
+    def body_encoder(self, head: ReplyHead, request: ChatRequest) -> base.BodyEncoder:
         """See `base.Skin`."""
-        return BodyEncoder(head, request)
+        return body_as_asked(BodyEncoder(head, request), request)
 
     def encode_error_body(
         self, error: GatewayError, generation_id: str | None = None, metadata: Json | None = None
