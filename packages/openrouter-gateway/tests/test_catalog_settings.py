@@ -329,6 +329,8 @@ class TestModels:
             "supported_efforts": None,
             "supports_max_tokens": None,
         } == row["reasoning"]
+        controls = [endpoint.reasoning for endpoint in catalog.listings["openai/gpt-5"].endpoints]
+        assert [catalog.listings["openai/gpt-5"].model.reasoning] * len(controls) == controls
         assert "knowledge_cutoff" not in row
         for name in ("mine/five", "openai/gpt-5-2025-08-07", "openai/gpt-5:nitro"):
             assert row == named_model_object(catalog, name)

@@ -21,8 +21,10 @@ from gateway_samples import (
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 from openrouter_gateway.accounting.meter import Meter
+from openrouter_gateway.core.catalog import Endpoint, Reasoning
 from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, Unavailable
@@ -148,9 +150,18 @@ class TestRequest:
         ("fields", "sent"),
         [
             ({"reasoning": {"effort": "high", "summary": "auto"}}, "high"),
-            ({"reasoning": {"effort": "high"}, "reasoning_effort": "low"}, "low"),
-            ({"reasoning": {"max_tokens": 100}}, None),
-            ({"reasoning": None}, None),
+            ({"reasoning": {"effort": "low"}, "reasoning_effort": "low"}, "low"),
+            ({"reasoning": {"effort": "default"}}, "default"),
+            ({"reasoning": {"enabled": True}}, "medium"),
+            ({"reasoning": {"enabled": False}}, "none"),
+            ({"reasoning": {"enabled": False, "effort": "high"}}, "none"),
+            ({"reasoning": {"max_tokens": 0}}, "none"),
+            ({"reasoning": {"max_tokens": 100}}, "medium"),
+            ({"reasoning": {"max_tokens": 100}, "max_tokens": 1000}, "low"),
+            ({"reasoning": {"max_tokens": 351}, "max_completion_tokens": 1000}, "medium"),
+            ({"reasoning": {"max_tokens": 950}, "max_tokens": 1000}, "high"),
+            ({"reasoning": {}}, None),
+            ({"reasoning": None, "reasoning_effort": None}, None),
             ({"reasoning": "high"}, None),
         ],
     )
@@ -158,11 +169,80 @@ class TestRequest:
     def test_the_effort_of_reasoning_goes_by_its_name_in_this_dialect(
         self, fields: dict[str, object], sent: str | None
     ) -> None:
-        """What the caller says in the dialect's own field comes first."""
+        """From a name, a budget (OpenRouter API, reasoning) or a switch."""
         body = json.loads(self.encode(json.dumps({"messages": [{"role": "user"}], **fields}).encode()))
 
         assert "reasoning" not in body
         assert sent == body.get("reasoning_effort")
+
+    def effort(self, endpoint: Endpoint, **fields: object) -> str | None:
+        return json.loads(OpenAI().encode_chat(make_request(**fields), endpoint)).get("reasoning_effort")
+
+    @pytest.mark.parametrize(
+        ("efforts", "asked", "sent"),
+        [
+            (("high", "medium", "low"), "minimal", "low"),
+            (("high", "medium", "low"), "max", "high"),
+            (("xhigh", "high"), "medium", "high"),
+            (("high", "low"), "medium", "low"),
+            (("high", "none"), "low", "high"),
+            (("high", "none"), "none", "none"),
+            (("none",), "low", None),
+            (None, "minimal", "minimal"),
+            (UNSET, "low", None),
+        ],
+    )
+    @pytest.mark.covers("protocols.openai", "reasoning effort")
+    @pytest.mark.parametrize("spelling", ["reasoning", "reasoning_effort"])
+    def test_an_effort_that_the_model_does_not_have(
+        self, spelling: str, efforts: tuple[str, ...] | UnsetType | None, asked: str, sent: str | None
+    ) -> None:
+        """It becomes the nearest that it has; where there are none, nothing is asked."""
+        endpoint = msgspec.structs.replace(make_endpoint(), reasoning=Reasoning(supported_efforts=efforts))
+
+        assert sent == self.effort(endpoint, **{spelling: {"effort": asked} if spelling == "reasoning" else asked})
+
+    def test_a_budget_among_the_efforts_that_the_model_has(self) -> None:
+        """All of them count where they are known."""
+        control = Reasoning(supported_efforts=("xhigh", "high", "low", "minimal"))
+        endpoint = msgspec.structs.replace(make_endpoint(), reasoning=control, max_completion_tokens=1000)
+
+        assert ["minimal", "low", "high", "xhigh"] == [
+            self.effort(endpoint, reasoning={"max_tokens": budget}) for budget in (50, 300, 600, 900)
+        ]
+
+    def test_reasoning_that_cannot_be_turned_off(self) -> None:
+        """Asking a model by its own name to is an error; behind the alias of a family it is the lowest effort."""
+        control = Reasoning(mandatory=True, supported_efforts=("high", "low"))
+        endpoint = msgspec.structs.replace(make_endpoint(), reasoning=control)
+
+        with pytest.raises(Refused, match="cannot be turned off") as caught:
+            self.effort(endpoint, model="a/one", reasoning={"enabled": False})
+
+        assert 400 == caught.value.status
+        assert "low" == self.effort(endpoint, model="~a/one-latest", reasoning={"effort": "none"})
+
+    @pytest.mark.parametrize(
+        ("fields", "control", "sent"),
+        [
+            ({}, None, "medium"),
+            ({}, Reasoning(default_effort="high", supported_efforts=None), "high"),
+            ({}, Reasoning(supported_efforts=("high",)), "high"),
+            ({"reasoning": {"effort": "low"}}, None, "low"),
+            ({"reasoning": {"enabled": False}}, None, "none"),
+        ],
+    )
+    def test_the_variant_that_thinks(self, fields: dict[str, Any], control: Reasoning | None, sent: str) -> None:
+        """It reasons unless the request says otherwise."""
+        endpoint = msgspec.structs.replace(make_endpoint(model_id="a/one:thinking"), reasoning=control)
+
+        assert sent == self.effort(endpoint, **fields)
+
+    @pytest.mark.parametrize("fields", [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}])
+    def test_an_endpoint_that_is_known_not_to_reason(self, fields: dict[str, Any]) -> None:
+        """It is not asked to: parameters that are not supported are left out."""
+        assert None is self.effort(make_endpoint(parameters={"temperature"}), **fields)
+        assert "high" == self.effort(make_endpoint(parameters={"reasoning"}), **fields)
 
     def test_an_endpoint_of_a_service_tier_is_asked_for_that_tier(self) -> None:
         """Also when a suffix or the tier's slug led there."""

@@ -174,7 +174,7 @@ class TestReasoning:
             ({"reasoning_effort": "low"}, {"effort": "low"}),
             ({"reasoning_effort": "none"}, {"effort": "none"}),
             ({"reasoning": {"effort": "xhigh"}}, {"effort": "xhigh", "summary": "auto"}),
-            ({"reasoning": {"effort": "high"}, "reasoning_effort": "low"}, {"effort": "low", "summary": "auto"}),
+            ({"reasoning": {"effort": "low"}, "reasoning_effort": "low"}, {"effort": "low", "summary": "auto"}),
             ({"reasoning": {"effort": "low", "exclude": True}}, {"effort": "low"}),
             ({"reasoning": {"effort": "none"}}, {"effort": "none"}),
             ({"reasoning": {"enabled": False}}, {"effort": "none"}),

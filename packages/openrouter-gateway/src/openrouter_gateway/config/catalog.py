@@ -240,7 +240,7 @@ class _Building:
 
     def _finish(self) -> Catalog:
         listings = {
-            model_id: Listing(model=self._models[model_id], endpoints=tuple(self._endpoints[model_id].values()))
+            model_id: Listing(model=self._models[model_id], endpoints=self._endpoints_of(model_id))
             for model_id in sorted(self._models)
             if self._endpoints.get(model_id)
         }
@@ -253,6 +253,14 @@ class _Building:
             aliases=self._aliases(listings),
             version=self._version(listings),
         )
+
+    def _endpoints_of(self, model_id: str) -> tuple[Endpoint, ...]:
+        """Return a model's endpoints, which know how its reasoning is controlled unless they are another's."""
+        found, reasoning = tuple(self._endpoints[model_id].values()), self._models[model_id].reasoning
+        if reasoning is None:
+            return found
+        replace = msgspec.structs.replace
+        return tuple(each if each.stands_in else replace(each, reasoning=reasoning) for each in found)
 
     def _version(self, listings: Mapping[str, Listing]) -> str:
         """Return the day of the known prices, and a digest of all that are used."""

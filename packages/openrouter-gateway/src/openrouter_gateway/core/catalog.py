@@ -116,7 +116,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     name. None for `price`, `supported_parameters` and `input_modalities`: not known. `max_concurrent`: how
     many requests each process may have there at a time. `stands_in`: it takes the place of models that it is not, so
     that neither what a request says about who may answer nor the limits of what it writes and reads keep it from
-    answering. `own_protocol` is set where it differs from the provider's.
+    answering. `own_protocol` is set where it differs from the provider's. `reasoning` is the model's.
     """
 
     model_id: str
@@ -136,6 +136,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, dict=True):
     max_concurrent: int | None = None
     stands_in: bool = False
     own_protocol: str | None = None
+    reasoning: Reasoning | None = None
 
     @cached_property
     def protocol(self) -> str:

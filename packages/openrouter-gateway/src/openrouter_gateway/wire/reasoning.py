@@ -1,12 +1,30 @@
-"""What a request says of reasoning, in all of its spellings (OpenRouter API, reasoning, 2026-08-22)."""
+"""What a request says of reasoning, in all of its spellings, and the effort that it means.
 
-from collections.abc import Mapping
+Source: OpenRouter API, reasoning, variants and aliases (2026-08-22).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
-from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.catalog import Reasoning as Control
+from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.errors import Refused
+
+ASKED_FOR: Final = frozenset({"reasoning", "reasoning_effort", "include_reasoning"})
+"""The parameters of which an endpoint that reasons supports at least one."""
+
+_LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
+_SHARES: Final = {"minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95, "max": 0.95}
+"""Of the tokens of an answer that reasoning may take."""
+_COMMON: Final = ("low", "medium", "high")
+"""The efforts that all reasoning models have. Others are for those that ask for them by name, or are known."""
+_USUAL: Final = "medium"
+_THINKING: Final = ":thinking"
+_LATEST: Final = "~"
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
@@ -61,3 +79,72 @@ def hides_reasoning(request: ChatRequest) -> bool:
         return read_reasoning(fields).exclude is True
     except Refused:
         return False
+
+
+def effort_for(request: ChatRequest, endpoint: Endpoint) -> str | None:
+    """Return the effort to ask an endpoint for whose dialect has efforts alone; None: there is nothing to ask.
+
+    A budget is the effort whose share of the answer is nearest, and an effort that the model is known not to have the
+    nearest that it has. Words that are no effort of OpenRouter's are the provider's own, and pass.
+
+    Raises:
+        Refused: reasoning is not to be, and the model cannot do without.
+    """
+    fields = request.fields
+    default = endpoint.model_id.endswith(_THINKING)
+    if not default and "reasoning" not in fields and "reasoning_effort" not in fields:
+        return None
+    known = endpoint.supported_parameters
+    if known is not None and not known & ASKED_FOR:
+        return None
+    control = endpoint.reasoning or Control(supported_efforts=None)
+    effort = _wanted_effort(request, endpoint, control)
+    if effort is None and default:
+        effort = control.default_effort or _USUAL
+    return None if effort is None else _fit(effort, control, request)
+
+
+def _wanted_effort(request: ChatRequest, endpoint: Endpoint, control: Control) -> str | None:
+    try:
+        said = read_reasoning(request.fields)
+    except Refused:  # nothing that OpenRouter would understand
+        return read_word(request.fields, "reasoning_effort")
+    if said.enabled is False or (said.effort is None and said.max_tokens == 0):
+        return "none"
+    if said.effort is not None:
+        return said.effort
+    if said.max_tokens is not None:
+        return _effort_of_budget(said.max_tokens, request.params, endpoint, control)
+    return _USUAL if said.enabled else None
+
+
+def _effort_of_budget(budget: int, params: ChatParams, endpoint: Endpoint, control: Control) -> str:
+    """Return the effort whose share of the answer is nearest to a budget in tokens; medium, if no answer is known."""
+    whole = params.max_completion_tokens or params.max_tokens or endpoint.max_completion_tokens
+    if whole is None:
+        return _USUAL
+    efforts = _levels_in(control.supported_efforts or ()) or _COMMON
+    return min(efforts, key=lambda effort: abs(_SHARES[effort] * whole - budget))
+
+
+def _fit(effort: str, control: Control, request: ChatRequest) -> str | None:
+    """Return an effort that the model has. Those who ask for the latest of a family cannot know which it has."""
+    efforts = control.supported_efforts
+    if effort == "none":
+        if not control.mandatory:
+            return effort
+        if not any(name.startswith(_LATEST) for name in request.requested_models):
+            raise Refused("reasoning: this model always reasons, it cannot be turned off")
+        effort = _LEVELS[0]
+    if efforts is UNSET:
+        return None
+    levels = _levels_in(efforts or ())
+    if efforts is None or effort not in _LEVELS or effort in levels:
+        return effort
+    place = _LEVELS.index(effort)
+    return min(levels, key=lambda level: abs(_LEVELS.index(level) - place), default=None)
+
+
+def _levels_in(efforts: Iterable[str]) -> tuple[str, ...]:
+    """Return the levels among efforts, lowest first: of two as near the lower one is taken."""
+    return tuple(level for level in _LEVELS if level in efforts)

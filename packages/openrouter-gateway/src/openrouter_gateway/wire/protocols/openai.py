@@ -24,6 +24,7 @@ from openrouter_gateway.wire.protocols.openai_reply import (
     read_usage,
 )
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
+from openrouter_gateway.wire.reasoning import effort_for
 from openrouter_gateway.wire.sse import EventStream
 
 GATEWAY_FIELDS: Final = frozenset(
@@ -57,7 +58,6 @@ _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 _TRUE: Final = Raw(b"true")
 
 _encode = msgspec.json.Encoder().encode
-_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class OpenAI:
@@ -72,15 +72,21 @@ class OpenAI:
         return {"Authorization": f"Bearer {key}"}
 
     def encode_chat(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
-        """Copy the caller's fields verbatim but for OpenRouter's own and the model's name."""
+        """Copy the caller's fields verbatim but for OpenRouter's own, the model's name, tier and effort.
+
+        Raises:
+            Refused: the model cannot do without reasoning.
+        """
         if KEEP_GATEWAY_FIELDS in endpoint.provider.quirks:
             body = dict(request.fields)
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
-            effort = _effort_of(request.fields)
+            effort = effort_for(request, endpoint)
             if effort is not None:
-                body.setdefault("reasoning_effort", effort)
+                body["reasoning_effort"] = Raw(_encode(effort))
+            else:
+                body.pop("reasoning_effort", None)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)
         if (tier := endpoint.tier_field(request.params.service_tier)) is not None:
@@ -98,17 +104,6 @@ class OpenAI:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
         message, code = parse_openai_error(body)
         return refusal_from_status(status, headers, message=message, code=code)
-
-
-def _effort_of(fields: Mapping[str, Raw]) -> Raw | None:
-    """Return OpenRouter's `reasoning.effort`, for which this dialect has a field of its own."""
-    reasoning = fields.get("reasoning")
-    if reasoning is None:
-        return None
-    try:
-        return _decode_members(reasoning).get("effort")
-    except msgspec.DecodeError:
-        return None  # null, or nothing that OpenRouter would understand
 
 
 class StreamDecoder:

@@ -15,7 +15,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatParams, ChatRequest, ResponseFormat
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.protocols.openai_responses_input import to_input
-from openrouter_gateway.wire.reasoning import hides_reasoning
+from openrouter_gateway.wire.reasoning import ASKED_FOR, effort_for, hides_reasoning
 from openrouter_gateway.wire.reasoning_items import dicts_in
 
 _PASSED: Final = (
@@ -27,11 +27,6 @@ _LEAST_TOKENS: Final = 16
 """Fewer are a 400: "Expected a value >= 16" (github.com/earendil-works/pi/issues/6265, 2026-07)."""
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
-_ASKED_FOR: Final = frozenset({"reasoning", "reasoning_effort", "include_reasoning"})
-
-_SHARES: Final = {"low": 0.2, "medium": 0.5, "high": 0.8}
-"""Of the tokens of an answer that reasoning may take (OpenRouter API, reasoning, 2026-08-22): the efforts that all
-reasoning models have. Others are passed on if they are asked for by name."""
 _VERBOSITIES: Final = {"xhigh": "high", "max": "high"}
 
 _HOSTED_TOOLS: Final = frozenset(
@@ -94,7 +89,7 @@ def _set_reasoning(body: Json, request: ChatRequest, endpoint: Endpoint) -> None
     (github.com/pydantic/pydantic-ai/issues/2865, 2025-09).
     """
     known = endpoint.supported_parameters
-    if known is not None and not known & _ASKED_FOR:
+    if known is not None and not known & ASKED_FOR:
         return
     body["include"] = [_ENCRYPTED]
     reasoning = to_reasoning(request, endpoint)
@@ -111,13 +106,7 @@ def to_reasoning(request: ChatRequest, endpoint: Endpoint) -> Json:
     asked: object = _read(request.fields, "reasoning")
     said: Json = cast("Json", asked) if isinstance(asked, dict) else {}
     made: Json = {key: said[key] for key in ("context", "mode") if said.get(key) is not None}
-    effort = _read(request.fields, "reasoning_effort") or said.get("effort")
-    if effort is None and said.get("enabled") is False:
-        effort = "none"
-    if effort is None and isinstance(said.get("max_tokens"), int):
-        effort = _effort_for(said["max_tokens"], request.params, endpoint)
-    if effort is None and said.get("enabled"):
-        effort = "medium"
+    effort = effort_for(request, endpoint)
     if effort is not None:
         made["effort"] = effort
     if effort == "none" or hides_reasoning(request):
@@ -127,14 +116,6 @@ def to_reasoning(request: ChatRequest, endpoint: Endpoint) -> Json:
     elif isinstance(asked, dict) or _read(request.fields, "include_reasoning") is True:
         made["summary"] = "auto"
     return made
-
-
-def _effort_for(budget: int, params: ChatParams, endpoint: Endpoint) -> str:
-    """Return the effort whose share of the answer is nearest to a budget in tokens; medium, if no answer is known."""
-    whole = params.max_completion_tokens or params.max_tokens or endpoint.max_completion_tokens
-    if whole is None:
-        return "medium"
-    return min(_SHARES, key=lambda effort: abs(_SHARES[effort] * whole - budget))
 
 
 def _set_text(body: Json, form: ResponseFormat | None, verbosity: Raw | None) -> None:
