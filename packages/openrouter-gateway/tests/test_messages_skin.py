@@ -546,6 +546,39 @@ class TestReplies:
 
         assert ("x", details) == (back["content"], back["reasoning_details"])
 
+    @pytest.mark.parametrize("streamed", [True, False])
+    @pytest.mark.parametrize("form", ["google-gemini-v1", "anthropic-claude-v1", None])
+    def test_a_signature_without_the_format_of_its_block(self, form: str | None, streamed: bool) -> None:
+        """Fragments are one detail by type and index, wherever in them it says whose it is."""
+        said: dict[str, Any] = {} if form is None else {"format": form}
+        first: dict[str, Any] = {"type": "reasoning.text", "text": "T", "index": 0}
+        last = {"type": "reasoning.text", "signature": "s", "index": 0}
+        for fragments in ([first | said, last], [first, last | said]):
+            steps = [make_step({"reasoning_details": [fragment]}) for fragment in fragments]
+            steps += [make_step({"content": "x"}, finish="stop")]
+            message = accumulate(read_events(to_stream(steps))) if streamed else to_message(steps)
+            body = {"messages": [*HELLO, {"role": "assistant", "content": message["content"]}]}
+
+            back = json.loads(bytes(SKIN.parse(json.dumps(body).encode()).fields["messages"]))[1]
+
+            assert [first | last | {"format": form or "anthropic-claude-v1"}] == back["reasoning_details"]
+
+    def test_details_of_two_kinds_with_one_index(self) -> None:
+        """They are two blocks, each with its own format; what comes back to one is of its format still."""
+        details = [
+            {"type": "reasoning.summary", "summary": "Sum.", "format": "openai-responses-v1", "index": 0},
+            {"type": "reasoning.text", "text": "T", "format": "google-gemini-v1", "index": 0},
+            {"type": "reasoning.summary", "summary": "More.", "index": 0},
+        ]
+        steps = [*(make_step({"reasoning_details": [detail]}) for detail in details), make_step({}, finish="stop")]
+        body = {"messages": [*HELLO, {"role": "assistant", "content": to_message(steps)["content"]}]}
+
+        back = json.loads(bytes(SKIN.parse(json.dumps(body).encode()).fields["messages"]))[1]["reasoning_details"]
+
+        assert ["Sum.", "T", "More."] == [detail.get("summary") or detail.get("text") for detail in back]
+        assert ["openai-responses-v1", "google-gemini-v1"] == [detail["format"] for detail in back[:2]]
+        assert "openai-responses-v1" == back[2]["format"]
+
     def test_the_openai_protocols_steps(self) -> None:
         """What another protocol decodes is a valid stream here."""
         chunks = [
@@ -583,7 +616,7 @@ class TestReplies:
 
         sent = json.loads(OpenAI().encode_chat(request, make_endpoint()))
 
-        assert {"model", "max_tokens", "messages", "stop", "tools", "tool_choice"} == sent.keys()
+        assert {"model", "max_tokens", "messages", "stop", "tools", "tool_choice", "reasoning_effort"} == sent.keys()
         assert ["system", "user", "assistant", "tool"] == [message["role"] for message in sent["messages"]]
 
     @staticmethod

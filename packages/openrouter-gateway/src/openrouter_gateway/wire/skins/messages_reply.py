@@ -61,7 +61,8 @@ class Translator:
         self._next = 0
         self._current: Key | None = None  # the block that grows
         self._index = 0
-        self._foreign: dict[str, Any] | None = None  # what the block of reasoning is to be signed with
+        self._detail: dict[str, Any] | None = None  # what the block of reasoning has been told besides its text
+        self._formats: dict[tuple[object, object], object] = {}  # of reasoning, by type and index
         self._calls: dict[int, _Call] = {}
         self._refused = False
         self._stop_reason: str | None = None
@@ -203,22 +204,20 @@ class Translator:
             self.grow(self._index, {"type": "thinking_delta", "thinking": text}, events)
 
     def _reason_in_detail(self, detail: dict[str, Any], events: list[Event]) -> None:
-        """Reasoning that is not Claude's carries its kind in the signature, so that it can be sent back."""
-        kind = detail.get("type")
-        text = detail.get("summary") if kind == "reasoning.summary" else detail.get("text")
-        own = detail.get("format") in (FORMAT, None)
+        """Fragments after the first need not repeat their format (OpenRouter API, reasoning, 2026-08-22)."""
+        kind, index = detail.get("type"), detail.get("index")
+        if detail.get("format") is not None:
+            self._formats[kind, index] = detail["format"]
+        elif (known := self._formats.get((kind, index))) is not None:
+            detail = {**detail, "format": known}
         if kind in ("reasoning.text", "reasoning.summary"):
-            self._think(("thinking", detail.get("index")), text if isinstance(text, str) else "", events)
-            signature = detail.get("signature")
-            if own and kind == "reasoning.text":
-                if isinstance(signature, str) and signature:
-                    self.grow(self._index, {"type": "signature_delta", "signature": signature}, events)
-            else:
-                told = {key: value for key, value in detail.items() if key not in _NOT_PACKED and value is not None}
-                self._foreign = (self._foreign or {}) | told
+            text = detail.get("summary") if kind == "reasoning.summary" else detail.get("text")
+            self._think(("thinking", (kind, index)), text if isinstance(text, str) else "", events)
+            told = {key: value for key, value in detail.items() if key not in _NOT_PACKED and value is not None}
+            self._detail = (self._detail or {}) | told
             return
         data = detail.get("data")
-        if not own or kind != "reasoning.encrypted" or not isinstance(data, str):
+        if detail.get("format") not in _OWN_FORMATS or kind != "reasoning.encrypted" or not isinstance(data, str):
             data = pack(detail)
         self.switch(("redacted", object()), {"type": "redacted_thinking", "data": data}, events)
 
@@ -260,9 +259,9 @@ class Translator:
         if key[0] == "call":
             self._calls[cast("int", key[1])].close_if_whole(events)
             return
-        if self._foreign is not None:
-            self.grow(self._index, {"type": "signature_delta", "signature": pack(self._foreign)}, events)
-            self._foreign = None
+        detail, self._detail = self._detail, None
+        if detail is not None and (signature := _signature_of(detail)):
+            self.grow(self._index, {"type": "signature_delta", "signature": signature}, events)
         events.append({"type": "content_block_stop", "index": self._index})
 
 
@@ -280,6 +279,15 @@ def _hide_thinking(event: Event) -> bool:
 
 _COSTS: Final = frozenset({"cost", "is_byok", "cost_details"})
 _NOT_PACKED: Final = frozenset({"text", "summary", "index"})
+_OWN_FORMATS: Final = (FORMAT, None)
+
+
+def _signature_of(detail: dict[str, Any]) -> str | None:
+    """Return what a block is signed with: reasoning that is not Claude's has its kind in it, to be sent back."""
+    if detail.get("format") not in _OWN_FORMATS or detail["type"] != "reasoning.text":
+        return pack(detail)
+    signature = detail.get("signature")
+    return signature if isinstance(signature, str) else None
 
 
 def _searches(usage: Usage) -> dict[str, int] | None:
