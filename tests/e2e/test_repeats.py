@@ -9,6 +9,7 @@ import pytest
 
 from fakes.gateway import Gateway, chat_body, chunks_of, provider_config, running_gateway, text_of
 from fakes.provider import FakeProvider
+from fakes.stores import new_redis
 
 KEY = {"Idempotency-Key": "order-66"}
 PACED = "".join(f"{count} " for count in range(15))
@@ -90,3 +91,43 @@ def test_the_gateway_ends_with_an_answer_on_its_way(gateway: Gateway, provider: 
     assert gateway.stop() in (0, -15)
     assert ["cancelled"] == [record["ending"] for record in gateway.generations(1)]
     assert 0 == gateway.log().count("Traceback")
+
+
+@pytest.fixture
+def pair(tmp_path: Path, provider: FakeProvider) -> Generator[list[Gateway]]:
+    """Two processes with one Redis server."""
+    server = new_redis()
+    models = {"fake/answer": "answer", "fake/paced": "paced:15"}
+    config = provider_config({"first": provider.base_url}, models, head=f'[state]\nurl = "{server.url}"\n')
+    with running_gateway(tmp_path / "one", config) as one, running_gateway(tmp_path / "other", config) as other:
+        yield [one, other]
+    server.remove()
+
+
+def test_processes_with_one_redis_answer_once(pair: list[Gateway], provider: FakeProvider) -> None:
+    """A repeat that comes to another process gets the finished answer, the same bytes, and nobody pays for it."""
+    replies = [ask(gateway, "fake/answer", stream=True) for gateway in (*pair, *pair)]
+    assert [replies[0].content] * 4 == [reply.content for reply in replies]
+    assert [None, "true", "true", "true"] == [reply.headers.get("idempotent-replayed") for reply in replies]
+    assert 1 == len(provider.requests)
+    assert [1, 0] == [len(gateway.generations(2, timeout_s=1)) for gateway in pair]
+
+
+def test_a_repeat_waits_for_the_running_answer_of_another_process(pair: list[Gateway], provider: FakeProvider) -> None:
+    """Also when the caller has hung up on the one that makes it."""
+    with httpx2.stream(
+        "POST", f"{pair[0].base_url}/chat/completions", json=chat_body("fake/paced", stream=True), headers=KEY
+    ) as reply:
+        next(reply.iter_bytes())
+    assert PACED == text_of(chunks_of(ask(pair[1], "fake/paced", stream=True).text))
+    assert 1 == len(provider.requests)
+
+
+def test_workers_without_redis_say_what_they_do_not_know(tmp_path: Path, provider: FakeProvider) -> None:
+    """At start-up: a repeat may come to another worker, which makes and pays it again."""
+    config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"})
+    with running_gateway(tmp_path, config, arguments=("--workers", "2")) as gateway:
+        gateway.stop()
+        assert gateway.process.stdout is not None
+        said = gateway.process.stdout.read()
+    assert "answers by Idempotency-Key: a repeat that comes to another worker is made and paid again." in said

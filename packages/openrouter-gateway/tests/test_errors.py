@@ -25,6 +25,7 @@ TABLE = {
     "PayloadTooLarge": (413, "payload_too_large"),
     "NotFound": (404, "not_found"),
     "Unprocessable": (422, "unprocessable"),
+    "Conflict": (409, "invalid_request"),
     "DeadlineExceeded": (408, "timeout"),
     "AtCapacity": (429, "rate_limit_exceeded"),
     "UnknownRoute": (404, "not_found"),

@@ -292,6 +292,23 @@ class TestSticky:
         await state.put_value("c", b"two", 100, NOW)
         assert await state.get_value("c", NOW + 1) == b"two"
 
+    async def test_the_first_value_stays(self, state: SharedState) -> None:
+        """Whoever comes second is told what is there."""
+        assert await state.add_value("c", b"one", 100, NOW) is None
+        assert await state.add_value("c", b"two", 100, NOW) == b"one"
+        assert await state.get_value("c", NOW) == b"one"
+
+    async def test_a_value_in_place_of_another(self, state: SharedState) -> None:
+        """Only of the one that is named; nothing in its place leaves room for the next."""
+        await state.add_value("c", b"one", 100, NOW)
+
+        assert not await state.swap_value("c", b"other", b"two", 100, NOW)
+        assert await state.swap_value("c", b"one", b"two", 100, NOW)
+        assert await state.get_value("c", NOW) == b"two"
+        assert await state.swap_value("c", b"two", None, 100, NOW)
+        assert not await state.swap_value("c", b"two", None, 100, NOW)
+        assert await state.add_value("c", b"three", 100, NOW) is None
+
     async def test_in_memory_it_ends(self) -> None:
         state = MemoryState()
         await state.put_value("c", b"one", 100, NOW)

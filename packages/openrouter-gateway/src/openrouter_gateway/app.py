@@ -55,6 +55,7 @@ from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
 from openrouter_gateway.stores.shared_health import SharedHealth
 from openrouter_gateway.stores.shared_places import SharedPlaces
+from openrouter_gateway.stores.shared_repeats import SharedRepeats
 from openrouter_gateway.stores.state import SharedState
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.stores.state_redis import RedisState
@@ -218,6 +219,7 @@ class Gateway:
             ledger=self._ledger,
             accountant=parts.accountant,
             contents=parts.contents if settings.content_log.enabled else None,
+            repeats=SharedRepeats(parts.state, time.time) if parts.state.suspends else None,
             observer=parts.observability.observer,
             clock=time.time,
             timer=time.perf_counter,

@@ -224,7 +224,8 @@ def _announce(settings: Settings, gateway: Gateway, listener: socket.socket, *, 
     for note in gateway.notes():
         out.print(note)
     if settings.server.workers > 1 and settings.state.url is None:
-        out.print("Without state.url each of the workers counts the limits of keys for itself.")
+        out.print("Without state.url each of the workers counts the limits of keys for itself, and knows only its own")
+        out.print("answers by Idempotency-Key: a repeat that comes to another worker is made and paid again.")
     if is_open:
         out.print("No keys are configured: everyone on this machine may use this gateway.")
     sys.stdout.flush()

@@ -80,6 +80,18 @@ class Unprocessable(RequestError):
     error_type = "unprocessable"
 
 
+class Conflict(RequestError):
+    """The same request is being served; it may be sent again after `retry_after_s`, if that is known."""
+
+    status = 409
+
+    def __init__(
+        self, message: str, *, retry_after_s: int | None = None, metadata: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message, metadata=metadata)
+        self.retry_after_s = retry_after_s
+
+
 class NotFound(RequestError):
     """The resource that the path names does not exist."""
 

@@ -19,6 +19,7 @@ from openrouter_gateway.stores.contents import ContentLog
 from openrouter_gateway.stores.ledger import Ledger
 from openrouter_gateway.stores.memory import ConversationMemory
 from openrouter_gateway.stores.shared_places import SharedPlaces
+from openrouter_gateway.stores.shared_repeats import SharedRepeats
 from openrouter_gateway.wire.skins.base import Skin
 
 
@@ -47,7 +48,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     `callers` has one for each provider slug of the catalogue's endpoints; `clock` gives unix seconds, `timer` seconds
     that never jump. The limits: for the first event of an attempt, and for the whole of a request; None: none.
-    `contents` is None where no content is to be kept.
+    `contents` is None where no content is to be kept, `repeats` where a process shares its repeated requests with none.
     """
 
     catalog: Catalog
@@ -61,6 +62,7 @@ class Services(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     accountant: Accountant
     contents: ContentLog | None = None
+    repeats: SharedRepeats | None = None
     observer: Observer
     clock: Callable[[], float]
     timer: Callable[[], float]

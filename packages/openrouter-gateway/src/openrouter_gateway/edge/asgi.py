@@ -127,7 +127,9 @@ class Edge:
                 await serve(self._services(), call, client)
             else:
                 name = ((credential or "").encode(), scope["path"].encode(), repeat_key)
-                await self._repeats.serve(name, body, partial(serve, self._services(), call), client)
+                services = self._services()
+                shared, keep = services.repeats, not services.policy.zdr
+                await self._repeats.serve(name, body, partial(serve, services, call), client, shared, keep=keep)
         except asyncio.CancelledError:
             if not (client.gone or client.finished):
                 raise

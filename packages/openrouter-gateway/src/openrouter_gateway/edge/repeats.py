@@ -2,7 +2,10 @@
 
 The answer is made by a task of its own, into memory, and everyone who asks for it follows that. A caller who hangs up
 does not end it at once: somebody who lost his connection comes back. When nobody has for `GRACE_S`, it is cancelled.
-Complete answers are kept for `KEPT_S`; failures are not, so that trying again tries again. Both are of one process.
+Complete answers are kept for `KEPT_S`; failures are not, so that trying again tries again.
+
+Processes that share a state (`stores/shared_repeats`) make an answer once between them: what one makes, the others wait
+for, and give as well when it is complete. Without a shared state each process knows its own answers.
 """
 
 import asyncio
@@ -10,16 +13,27 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from openrouter_gateway.delivery import Client, Headers
-from openrouter_gateway.errors import BadRequest, Unprocessable
+from openrouter_gateway.errors import BadRequest, GatewayError, Unavailable
+from openrouter_gateway.stores.shared_repeats import (
+    KEPT_S,
+    Answered,
+    Began,
+    Lease,
+    Sent,
+    SharedRepeats,
+    Wrote,
+    other_body,
+)
 
 GRACE_S: Final = 30.0
-KEPT_S: Final = 600.0
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _KEY: Final = re.compile(rb"[!-~]{1,255}")
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
+
+Make: TypeAlias = Callable[[Client], Awaitable[None]]
 
 
 def read_key(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -35,27 +49,33 @@ def read_key(headers: Mapping[bytes, bytes]) -> bytes | None:
 
 
 class _Answer(Client):
-    """An answer in memory: what was sent of it so far. `gone` once nobody wants it any more."""
+    """An answer in memory: what was sent of it so far. `gone` once nobody wants it any more.
+
+    `lease` is what other processes know of it, while it is made here; `error` is why it is not made.
+    """
 
     def __init__(self, digest: bytes) -> None:
         self.digest = digest
         self.bytes = 0
         self.followers = 0
         self.ended = False
+        self.replayed = False
+        self.error: GatewayError | None = None
+        self.lease: Lease | None = None
         self.task: asyncio.Task[None] | None = None
         self.giving_up: asyncio.TimerHandle | None = None
-        self._steps: list[Callable[[Client, Headers], Awaitable[None]]] = []
+        self.sent: list[Sent] = []
         self._more = asyncio.Event()
 
     @property
-    def is_complete(self) -> bool:
-        """Whether it may be given again."""
-        return self.ended and self.finished and not self.failed
+    def is_whole(self) -> bool:
+        """Whether it may be given again once it has ended."""
+        return self.finished and not self.failed
 
-    def _add(self, step: Callable[[Client, Headers], Awaitable[None]], size: int) -> None:
+    def _add(self, sent: Sent, size: int) -> None:
         self.bytes += size
         self.writes += 1
-        self._steps.append(step)
+        self.sent.append(sent)
         self._tell()
 
     def _tell(self) -> None:
@@ -65,37 +85,61 @@ class _Answer(Client):
     async def start_stream(self, content_type: bytes, headers: Headers) -> None:
         """See `Client`."""
         self.started = True
-        kept = list(headers)
-        self._add(lambda client, extra: client.start_stream(content_type, [*kept, *extra]), 0)
+        self._add(Began(content_type, list(headers)), 0)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """See `Client`."""
         self.finished = last
-        self._add(lambda client, _: client.write(data, last=last), len(data))
+        self._add(Wrote(data, last), len(data))
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """See `Client`."""
         self.started = self.finished = True
         self.failed = self.failed or status >= 400
-        kept = list(headers)
-        self._add(lambda client, extra: client.answer(status, body, [*kept, *extra]), len(body))
+        self._add(Answered(status, body, list(headers)), len(body))
+
+    def adopt(self, sent: list[Sent]) -> None:
+        """Take what another process has sent as the answer."""
+        self.replayed = self.started = self.finished = True
+        for each in sent:
+            match each:
+                case Began():
+                    self._add(each, 0)
+                case Wrote(data=data) | Answered(body=data):
+                    self._add(each, len(data))
 
     def end(self) -> None:
         """Nothing follows."""
         self.ended = True
         self._tell()
 
-    async def follow(self, client: Client, extra: Headers) -> None:
-        """Give all of it to a caller, from its beginning to its end."""
+    async def follow(self, client: Client, *, repeated: bool) -> None:
+        """Give all of it to a caller, from its beginning to its end.
+
+        Raises:
+            GatewayError: it is not made.
+        """
         place = 0
         while True:
             more = self._more
-            while place < len(self._steps):
-                await self._steps[place](client, extra)
+            while place < len(self.sent):
+                await _send(self.sent[place], client, [_REPLAYED] if repeated or self.replayed else [])
                 place += 1
+            if self.error is not None and not self.started:
+                raise self.error
             if self.ended:
                 return
             await more.wait()
+
+
+async def _send(sent: Sent, client: Client, extra: Headers) -> None:
+    match sent:
+        case Began(content_type=content_type, headers=headers):
+            await client.start_stream(content_type, [*headers, *extra])
+        case Wrote(data=data, last=last):
+            await client.write(data, last=last)
+        case Answered(status=status, body=body, headers=headers):
+            await client.answer(status, body, [*headers, *extra])
 
 
 class Repeats:
@@ -110,44 +154,55 @@ class Repeats:
         return f"<Repeats running={running} kept={len(self._answers) - running} bytes={self._bytes}>"
 
     async def serve(
-        self, name: tuple[bytes, ...], body: bytes, make: Callable[[Client], Awaitable[None]], client: Client
+        self,
+        name: tuple[bytes, ...],
+        body: bytes,
+        make: Make,
+        client: Client,
+        shared: SharedRepeats | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
-        """Give the caller the answer of that name; `make` makes it, if it is not there.
+        """Give the caller the answer of that name; `make` makes it, if it is not there, nor in another process.
+
+        `keep`: what was answered may be given to the server of the shared state.
 
         Raises:
             Unprocessable: the name was given to another body.
+            Conflict: another process makes the answer, and it takes long.
+            StateUnavailable: it is not known whether another process makes it.
         """
         key, digest = _digest(*name), _digest(body)
         answer = self._answers.get(key)
-        extra: Headers = []
+        repeated = answer is not None
         if answer is None:
-            answer = self._start(key, digest, make)
+            answer = self._answers[key] = _Answer(digest)
+            making = self._make(key, answer, make if shared is None else _Once(shared, key, make, keep=keep))
+            answer.task = asyncio.get_running_loop().create_task(making)
         elif answer.digest != digest:
-            raise Unprocessable("This Idempotency-Key was used for another request: use a new one for each")
-        else:
-            extra = [_REPLAYED]
+            raise other_body()
         if answer.giving_up is not None:
             answer.giving_up.cancel()
             answer.giving_up = None
         answer.followers += 1
         try:
-            await answer.follow(client, extra)
+            await answer.follow(client, repeated=repeated)
         finally:
             answer.followers -= 1
             if not answer.followers and not answer.ended:
-                answer.giving_up = asyncio.get_running_loop().call_later(GRACE_S, _give_up, answer)
+                _wait_for_followers(answer)
 
-    def _start(self, key: bytes, digest: bytes, make: Callable[[Client], Awaitable[None]]) -> _Answer:
-        answer = self._answers[key] = _Answer(digest)
-        answer.task = asyncio.get_running_loop().create_task(self._make(key, answer, make))
-        return answer
-
-    async def _make(self, key: bytes, answer: _Answer, make: Callable[[Client], Awaitable[None]]) -> None:
+    async def _make(self, key: bytes, answer: _Answer, make: "Make | _Once") -> None:
         try:
             await make(answer)
+        except GatewayError as error:
+            answer.error = error
+        except asyncio.CancelledError:
+            answer.error = Unavailable("The gateway is shutting down; please send the request again")
+            raise
         finally:
             answer.end()
-            if answer.is_complete:
+            if answer.is_whole:
                 self._bytes += answer.bytes
                 asyncio.get_running_loop().call_later(KEPT_S, self._drop, key, answer)
                 self._make_room()
@@ -174,10 +229,40 @@ class Repeats:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Once:
+    """Makes an answer unless another process does, whose answer it then takes."""
+
+    def __init__(self, shared: SharedRepeats, key: bytes, make: Make, *, keep: bool) -> None:
+        self._shared = shared
+        self._key = key
+        self._make = make
+        self._keep = keep
+
+    async def __call__(self, answer: _Answer) -> None:
+        found = await self._shared.take(self._key, answer.digest)
+        if not isinstance(found, Lease):
+            answer.adopt(found)
+            return
+        answer.lease = found
+        async with found.held():
+            try:
+                await self._make(answer)
+            finally:
+                await found.end(answer.sent if answer.is_whole else None, keep=self._keep)
+
+
+def _wait_for_followers(answer: _Answer) -> None:
+    answer.giving_up = asyncio.get_running_loop().call_later(GRACE_S, _give_up, answer)
+
+
 def _give_up(answer: _Answer) -> None:
-    if answer.task is not None and not answer.followers:
-        answer.gone = True
-        answer.task.cancel("nobody waits for the answer")
+    if answer.task is None or answer.followers:
+        return
+    if answer.lease is not None and answer.lease.wanted:
+        _wait_for_followers(answer)
+        return
+    answer.gone = True
+    answer.task.cancel("nobody waits for the answer")
 
 
 def _digest(*parts: Any) -> bytes:

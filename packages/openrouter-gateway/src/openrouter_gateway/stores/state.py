@@ -161,6 +161,14 @@ class SharedState(ABC):
         """Keep a small value for some time."""
 
     @abstractmethod
+    async def add_value(self, key: str, value: bytes, ttl_s: int, now: float) -> bytes | None:
+        """Keep a value if there is none yet; else return the one that there is. It may be `value`, sent twice."""
+
+    @abstractmethod
+    async def swap_value(self, key: str, old: bytes, new: bytes | None, ttl_s: int, now: float) -> bool:
+        """Put a value, or with None nothing, in another's place; return whether that other one was there."""
+
+    @abstractmethod
     async def tell(self, news: bytes, now: float) -> None:
         """Say something to the other processes; kept for `NEWS_S`."""
 

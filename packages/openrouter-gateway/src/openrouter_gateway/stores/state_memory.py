@@ -117,6 +117,23 @@ class MemoryState(SharedState):
         if len(self._sticky) > _MAX_STICKY:
             self._sticky.popitem(last=False)
 
+    async def add_value(self, key: str, value: bytes, ttl_s: int, now: float) -> bytes | None:
+        """See `SharedState`."""
+        found = await self.get_value(key, now)
+        if found is None:
+            await self.put_value(key, value, ttl_s, now)
+        return found
+
+    async def swap_value(self, key: str, old: bytes, new: bytes | None, ttl_s: int, now: float) -> bool:
+        """See `SharedState`."""
+        if await self.get_value(key, now) != old:
+            return False
+        if new is None:
+            del self._sticky[key]
+        else:
+            await self.put_value(key, new, ttl_s, now)
+        return True
+
     async def tell(self, news: bytes, now: float) -> None:
         """There is nobody else."""
 

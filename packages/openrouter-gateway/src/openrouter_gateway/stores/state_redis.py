@@ -42,6 +42,16 @@ _FORGET_AFTER_S: Final = 7 * 86_400
 """How long the host of a crashed process may stay down without its last requests missing in the state."""
 _BATCH: Final = 128
 _TIMEOUT_S: Final = 2.0
+_ADD: Final = """
+local found = redis.call('GET', KEYS[1])
+if not found then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
+return found
+"""
+_SWAP: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
+return 1
+"""
 
 
 class RedisState(SharedState):
@@ -204,6 +214,14 @@ class RedisState(SharedState):
     async def put_value(self, key: str, value: bytes, ttl_s: int, now: float) -> None:
         """See `SharedState`."""
         await self._send("SET", f"{_PREFIX}value:{key}", value, "EX", ttl_s)
+
+    async def add_value(self, key: str, value: bytes, ttl_s: int, now: float) -> bytes | None:
+        """See `SharedState`."""
+        return await self._send("EVAL", _ADD, 1, f"{_PREFIX}value:{key}", value, ttl_s)
+
+    async def swap_value(self, key: str, old: bytes, new: bytes | None, ttl_s: int, now: float) -> bool:
+        """See `SharedState`."""
+        return bool(await self._send("EVAL", _SWAP, 1, f"{_PREFIX}value:{key}", old, new or b"", ttl_s))
 
     async def tell(self, news: bytes, now: float) -> None:
         """See `SharedState`. Numbered, because what is sent again after a lost answer would be heard twice."""
