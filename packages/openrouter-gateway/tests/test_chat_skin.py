@@ -85,6 +85,8 @@ class TestParse:
             ({"provider": {"data_collection": "maybe"}}, "provider.data_collection"),
             ({"provider": {"max_price": {"prompt": []}}}, "provider.max_price.prompt"),
             ({"trace": "x"}, "trace"),
+            ({"reasoning_effort": "low", "reasoning": {"effort": "high"}}, "reasoning_effort"),
+            ({"reasoning_effort": "none", "reasoning": {"effort": "high"}}, "reasoning.effort"),
         ],
     )
     def test_a_wrong_field_is_named(self, fields: dict[str, object], named: str) -> None:
@@ -107,6 +109,10 @@ class TestParse:
             {"temperature": 2, "top_p": 0.01, "frequency_penalty": -2, "presence_penalty": 2, "repetition_penalty": 2},
             {"max_tokens": 1, "n": 1, "top_logprobs": 20, "session_id": "x" * 256, "seed": -(2**70)},
             {"stop": "x", "tool_choice": "auto"},
+            {"reasoning_effort": "low", "reasoning": {"effort": "low"}},
+            {"reasoning_effort": None, "reasoning": {"effort": "high"}},
+            {"reasoning_effort": "low", "reasoning": {"effort": None}},
+            {"reasoning_effort": "low", "reasoning": None},
             {"stop": ["x"], "tool_choice": {"type": "function", "function": {"name": "f"}}},
             {"tool_choice": {"type": "openrouter:web_search"}, "tools": [{"type": "openrouter:web_search"}]},
             {"provider": {"max_price": {"prompt": "1", "completion": 2.5}, "sort": {"by": "price"}}},

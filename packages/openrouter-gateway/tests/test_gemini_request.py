@@ -231,7 +231,7 @@ class TestThinking:
             ),
             (
                 "gemini-2.5-flash",
-                {"reasoning": {"effort": "max"}, "reasoning_effort": "low", "max_tokens": 65536},
+                {"reasoning": {"effort": "max"}, "reasoning_effort": "max", "max_tokens": 65536},
                 {"thinkingBudget": 24576, "includeThoughts": True},
             ),
             ("gemini-2.5-flash", {"reasoning": {"effort": "low"}}, {"thinkingBudget": 4915, "includeThoughts": True}),

@@ -45,7 +45,19 @@ def parse(body: bytes) -> ChatRequest:
 
 
 def _decode(body: bytes) -> ChatRequest:
-    return ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+    request = ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+    if "reasoning_effort" in request.fields and "reasoning" in request.fields:
+        _check_efforts(request.fields)
+    return request
+
+
+def _check_efforts(fields: dict[str, Raw]) -> None:
+    """Two words for one thing may not differ (OpenRouter API, chat completions, 2026-08-22)."""
+    apart: object = msgspec.json.decode(fields["reasoning_effort"])
+    reasoning: object = msgspec.json.decode(fields["reasoning"])
+    inside = cast("dict[str, object]", reasoning).get("effort") if isinstance(reasoning, dict) else None
+    if apart is not None and inside is not None and apart != inside:
+        raise BadRequest("reasoning_effort: differs from `reasoning.effort`, please send one of the two")
 
 
 def read(body: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
