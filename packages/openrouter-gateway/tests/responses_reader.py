@@ -70,7 +70,7 @@ class Reader:
     def on_output_item_done(self, event: Json) -> None:
         item, known = event["item"], self.output[event["output_index"]]
         self._open.remove(event["output_index"])
-        later = {"status", "encrypted_content", "signature", "format", "result"}
+        later = {"status", "encrypted_content", "signature", "format", "result", "new"}
         assert {k: v for k, v in item.items() if k not in later} == {k: v for k, v in known.items() if k not in later}
         assert item["status"] in ("completed", "incomplete")
         self.output[event["output_index"]] = item
@@ -84,7 +84,13 @@ class Reader:
         assert "" == event["part"].get("text", event["part"].get("refusal"))
 
     def on_content_part_done(self, event: Json) -> None:
-        assert event["part"] == self.output[event["output_index"]]["content"][event["content_index"]]
+        self._end_part(self.output[event["output_index"]]["content"], event["content_index"], event["part"])
+
+    @staticmethod
+    def _end_part(parts: list[Json], place: int, whole: Json) -> None:
+        """At its end a part may have members besides those that it was begun with."""
+        assert parts[place] == {key: whole[key] for key in parts[place]}
+        parts[place] = whole
 
     def on_output_text_delta(self, event: Json) -> None:
         part = self._part(event, "output_text")
@@ -118,7 +124,7 @@ class Reader:
         parts.append(event["part"])
 
     def on_reasoning_summary_part_done(self, event: Json) -> None:
-        assert self._item(event, "reasoning")["summary"][event["summary_index"]] == event["part"]
+        self._end_part(self._item(event, "reasoning")["summary"], event["summary_index"], event["part"])
 
     def on_reasoning_summary_text_delta(self, event: Json) -> None:
         self._item(event, "reasoning")["summary"][event["summary_index"]]["text"] += event["delta"]

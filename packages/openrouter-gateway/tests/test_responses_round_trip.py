@@ -172,3 +172,58 @@ def test_output_comes_back_and_goes_out_again(*, streams: bool) -> None:
         {key: value for key, value in item.items() if key not in dropped or (key, item["type"]) == ("id", "reasoning")}
         for item in expected
     ] == again
+
+
+DETAILS: list[Json] = [
+    {
+        "type": "reasoning.text",
+        "text": "T",
+        "signature": "s",
+        "format": "google-gemini-v1",
+        "index": 0,
+        "new": {"a": 1},
+    },
+    {"type": "reasoning.encrypted", "data": "x", "format": "google-gemini-v1", "index": 1, "new": [1]},
+    {
+        "type": "reasoning.summary",
+        "summary": "S",
+        "format": "openai-responses-v1",
+        "index": 2000,
+        "id": "rs_1",
+        "new": 1,
+    },
+    {"type": "reasoning.summary", "summary": "M", "format": "openai-responses-v1", "index": 2001, "id": "rs_1"},
+    {"type": "reasoning.server_tool_call", "tool_name": "n", "arguments": "{}", "result": "r", "index": 3000},
+    {"type": "reasoning.text", "text": "U", "index": 4000, "new": "x"},
+]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_details_with_more_than_is_known(*, streams: bool) -> None:
+    """What another protocol's provider says of its reasoning comes back to it; this API's provider is not shown it."""
+    request = SKIN.parse(b'{"input":"x"}')
+    pieces = [DETAILS] if not streams else [[detail] for detail in DETAILS]
+    steps = [
+        Step({"choices": [{"index": 0, "delta": {"reasoning_details": p}, "finish_reason": None}]}) for p in pieces
+    ]
+    steps.append(Step({"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}))
+    closing = Closing(usage=Usage(), cost=Cost())
+    if streams:
+        encoder, out = SKIN.stream_encoder(HEAD, request), bytearray()
+        for step in steps:
+            encoder.encode_step(step, out)
+        output = Reader().read(bytes(out) + encoder.encode_end(closing))["output"]
+    else:
+        whole = SKIN.body_encoder(HEAD, request)
+        for step in steps:
+            whole.add_step(step)
+        output = json.loads(whole.encode_end(closing))["output"]
+
+    body = json.dumps({"input": [{"role": "user", "content": "x"}, *output]}).encode()
+    again = json.loads(bytes(SKIN.parse(body).fields["messages"]))[1]["reasoning_details"]
+
+    def told(detail: Json) -> Json:
+        return {key: value for key, value in detail.items() if key != "index" and value is not None}
+
+    assert [told(detail) for detail in DETAILS] == [told(detail) for detail in again]
+    assert b'"new"' not in OpenAIResponses().encode_chat(SKIN.parse(body), make_endpoint())

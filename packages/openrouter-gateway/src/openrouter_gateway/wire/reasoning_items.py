@@ -6,6 +6,10 @@
 | `reasoning.text` | a part of `content`; its `signature` is beside it |
 | `reasoning.encrypted` | `encrypted_content` |
 
+Members of a detail that are not known here go where its text does: into its part, or beside the encrypted content. A
+detail of a kind that is not known is an item that has it in `reasoning_details`. Callers get and return all of this; a
+provider of this API does not.
+
 Items of OpenAI's format hold any number of these blocks, those of other formats one: there the order of details is all
 there is. `format` and `signature` are OpenRouter's additions to the item (OpenRouter API, responses, 2026-08-22).
 
@@ -31,6 +35,11 @@ _KINDS: Final[dict[str, Kind]] = {
     "reasoning.text": "text",
     "reasoning.encrypted": "encrypted",
 }
+_KNOWN: Final = frozenset({"type", "id", "format", "index", "signature", "text", "summary", "data"})
+_KNOWN_OF_ITEMS: Final = frozenset(
+    {"type", "id", "status", "summary", "content", "encrypted_content", "signature", "format", "reasoning_details"}
+)
+_KNOWN_OF_PARTS: Final = frozenset({"type", "text"})
 _TEXT_KEYS: Final[dict[Kind, str]] = {"summary": "summary", "text": "text", "encrypted": "data"}
 
 
@@ -53,12 +62,15 @@ def text_of(detail: dict[str, Any], kind: Kind) -> str:
 class ReasoningItem:
     """One item while its details are read, in order. `parts` are its summaries and texts."""
 
-    __slots__ = ("_block", "_place", "encrypted", "format", "id", "parts", "signature")
+    __slots__ = ("_block", "_place", "encrypted", "format", "id", "more", "parts", "signature")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.format: str | None = None
         self.parts: list[tuple[Kind, str]] = []
+        self.more: list[dict[str, Any]] = [
+            {}
+        ]  # members that are not known: of the encrypted content, then of each part
         self.encrypted: str | None = None
         self.signature: str | None = None
         self._block: tuple[Kind, int | None] | None = None
@@ -96,12 +108,16 @@ class ReasoningItem:
         if kind is None:
             return
         text = text_of(detail, kind)
+        more = _rest(detail, _KNOWN)
         if kind == "encrypted":
             self.encrypted = text or self.encrypted
+            self.more[0] |= more
         elif self.parts and self.continues(detail):
             self.parts[-1] = (kind, self.parts[-1][1] + text)
+            self.more[-1] |= more
         else:
             self.parts.append((kind, text))
+            self.more.append(more)
         self._block = (kind, index)
         if self._place is None and index is not None:
             self._place = index // _BLOCKS
@@ -121,6 +137,16 @@ class ReasoningItem:
         if self.encrypted is not None:
             item["encrypted_content"] = self.encrypted
         return item
+
+    def to_full_item(self) -> dict[str, Any]:
+        """Return the item with all that is told of it, for those who are to send it back."""
+        item = self.more[0] | self.to_item()
+        for key, kind in (("summary", "summary"), ("content", "text")):
+            more = [more for more, (other, _) in zip(self.more[1:], self.parts, strict=True) if other == kind]
+            if key in item:
+                item[key] = [unknown | part for unknown, part in zip(more, item[key], strict=True)]
+        told = {"signature": self.signature, "format": self.format}
+        return item | {key: value for key, value in told.items() if value is not None}
 
 
 def to_items(details: object) -> list[ReasoningItem]:
@@ -146,16 +172,34 @@ def to_details(item: dict[str, Any], place: int) -> list[dict[str, Any]]:
     if item_id is not None and not item_id.startswith(MADE_UP):
         common["id"] = item_id
     blocks: list[dict[str, Any]] = [
-        {"type": "reasoning.summary", "summary": text} for text in _texts(item.get("summary"))
+        more | {"type": "reasoning.summary", "summary": text} for text, more in _texts(item.get("summary"))
     ]
-    blocks += [{"type": "reasoning.text", "text": text} for text in _texts(item.get("content"))]
+    blocks += [more | {"type": "reasoning.text", "text": text} for text, more in _texts(item.get("content"))]
     if signature is not None:
         if not any(block["type"] == "reasoning.text" for block in blocks):
             blocks.append({"type": "reasoning.text", "text": ""})
         blocks[-1]["signature"] = signature
     if isinstance(encrypted, str) and encrypted:
         blocks.append({"type": "reasoning.encrypted", "data": encrypted})
-    return [{**block, **common, "index": block_index(place, number)} for number, block in enumerate(blocks)]
+    if blocks:
+        blocks[-1] = _rest(item, _KNOWN_OF_ITEMS) | blocks[-1]
+    made = [{**block, **common, "index": block_index(place, number)} for number, block in enumerate(blocks)]
+    return made + [detail for detail in dicts_in(item.get("reasoning_details")) if is_other_kind(detail)]
+
+
+def is_plain(detail: dict[str, Any]) -> bool:
+    """Return whether a detail is text and no more, as models give it whose reasoning has no form of its own."""
+    return detail["type"] == "reasoning.text" and detail.get("format") is None and not _rest(detail, _KNOWN)
+
+
+def is_other_kind(detail: dict[str, Any]) -> bool:
+    """Return whether a detail is reasoning of a kind that is not known here."""
+    kind = detail.get("type")
+    return isinstance(kind, str) and kind.startswith("reasoning.") and kind not in _KINDS
+
+
+def _rest(fields: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in known and value is not None}
 
 
 def dicts_in(values: object) -> list[dict[str, Any]]:
@@ -165,15 +209,20 @@ def dicts_in(values: object) -> list[dict[str, Any]]:
     return [cast("dict[str, Any]", value) for value in cast("list[object]", values) if isinstance(value, dict)]
 
 
-def _texts(parts: object) -> list[str]:
-    """Return the texts of summary or content parts; OpenRouter's own examples write them as bare strings."""
-    if not isinstance(parts, list):
-        return []
-    texts = [
-        cast("dict[str, Any]", part).get("text") if isinstance(part, dict) else part
-        for part in cast("list[object]", parts)
-    ]
-    return [text for text in texts if isinstance(text, str)]
+def _texts(parts: object) -> list[tuple[str, dict[str, Any]]]:
+    """Return the texts of summary or content parts, and what else is in each.
+
+    OpenRouter's own examples write them as bare strings.
+    """
+    texts: list[tuple[str, dict[str, Any]]] = []
+    for part in cast("list[object]", parts) if isinstance(parts, list) else ():
+        if isinstance(part, str):
+            texts.append((part, {}))
+        elif isinstance(part, dict):
+            fields = cast("dict[str, Any]", part)
+            if isinstance(text := fields.get("text"), str):
+                texts.append((text, _rest(fields, _KNOWN_OF_PARTS)))
+    return texts
 
 
 def _index_of(detail: dict[str, Any]) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 from openrouter_gateway.errors import BadRequest
-from openrouter_gateway.wire.reasoning_items import dicts_in, to_details
+from openrouter_gateway.wire.reasoning_items import dicts_in, is_plain, to_details
 
 Json: TypeAlias = dict[str, Any]
 
@@ -73,8 +73,7 @@ class _Conversation:
     def add_reasoning(self, item: Json, path: str) -> None:
         turn = self._in_turn()
         details = to_details(item, self._place - 1)
-        if all(detail["format"] is None and detail["type"] == "reasoning.text" for detail in details):
-            # Only text, as models give it whose reasoning has no form of its own.
+        if all(is_plain(detail) for detail in details):
             texts = [detail["text"] for detail in details]
             turn["reasoning"] = "\n".join([*([turn["reasoning"]] if "reasoning" in turn else []), *texts])
         else:

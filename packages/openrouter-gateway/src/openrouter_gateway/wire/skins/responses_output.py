@@ -16,6 +16,7 @@ from openrouter_gateway.wire.reasoning_items import (
     Kind,
     ReasoningItem,
     dicts_in,
+    is_other_kind,
     kind_of,
     text_of,
 )
@@ -71,15 +72,16 @@ class _Call:
 
 
 class _Thinking:
-    """Reasoning: `kind` is that of the open part, at `position`."""
+    """Reasoning: `kind` is that of the open part, the item's `number`-th, at `position` among those of its kind."""
 
-    __slots__ = ("counts", "id", "index", "item", "kind", "pieces", "position")
+    __slots__ = ("counts", "id", "index", "item", "kind", "number", "pieces", "position")
 
     def __init__(self, index: int, item_id: str) -> None:
         self.index = index
         self.id = item_id
         self.item = ReasoningItem()
         self.kind: Kind | None = None
+        self.number = 0
         self.position = 0
         self.pieces: list[str] = []
         self.counts: dict[Kind, int] = {}
@@ -234,6 +236,8 @@ class Output:
     def _think(self, detail: Json) -> None:
         kind = kind_of(detail)
         if kind is None:
+            if is_other_kind(detail):
+                self._keep(detail)
             return
         thinking = self._thinking
         if thinking is None or not thinking.item.accepts(detail):
@@ -250,6 +254,13 @@ class Output:
             thinking.pieces.append(text)
             self._emit(f"{_names(kind)[0]}.delta", _thought_place(thinking, kind) | {"delta": text})
 
+    def _keep(self, detail: Json) -> None:
+        """Give the caller a detail whose kind has no form in this API, to be sent back."""
+        self._end_thinking("completed")
+        self._end_message("completed")
+        item: Json = {"type": "reasoning", "id": self._new_id(MADE_UP), "summary": [], "reasoning_details": [detail]}
+        self._finish(self._begin(item | {"status": "in_progress"}), item | {"status": "completed"})
+
     def _begin_thinking(self, detail: Json) -> _Thinking:
         self._end_thinking("completed")
         self._end_message("completed")
@@ -262,6 +273,7 @@ class Output:
     def _begin_thought(self, thinking: _Thinking, kind: Kind) -> None:
         self._end_thought(thinking)
         thinking.kind = kind
+        thinking.number = len(thinking.item.parts)
         thinking.position = thinking.counts.get(kind, 0)
         thinking.counts[kind] = thinking.position + 1
         thinking.pieces = []
@@ -272,21 +284,16 @@ class Output:
         if kind is None:
             return
         text, place = "".join(thinking.pieces), _thought_place(thinking, kind)
+        part = thinking.item.more[thinking.number] | _thought(kind, text)
         self._emit(f"{_names(kind)[0]}.done", place | {"text": text})
-        self._emit(f"{_names(kind)[1]}.done", place | {"part": _thought(kind, text)})
+        self._emit(f"{_names(kind)[1]}.done", place | {"part": part})
 
     def _end_thinking(self, status: Status) -> None:
         thinking, self._thinking = self._thinking, None
         if thinking is None:
             return
         self._end_thought(thinking)
-        made = thinking.item
-        item = made.to_item() | {"id": thinking.id, "status": status}
-        if made.signature is not None:
-            item["signature"] = made.signature
-        if made.format is not None:
-            item["format"] = made.format
-        self._finish(thinking.index, item)
+        self._finish(thinking.index, thinking.item.to_full_item() | {"id": thinking.id, "status": status})
 
     # -- calls and images
 
