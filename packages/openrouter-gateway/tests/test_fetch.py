@@ -283,7 +283,24 @@ class TestMediaFetcher:
                 )
 
         assert (status, error_type) == (caught.value.status, caught.value.error_type)
-        assert f"The {kind} http://127.0.0.1{path} " in caught.value.message
+        assert f"The {kind} {server.url(path)} " in caught.value.message
+        assert "secret" not in caught.value.message
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("http://[::1]:8080/a.png?secret", "http://[::1]:8080/a.png"),
+            ("http://[::1]/a.png", "http://[::1]/a.png"),
+            ("http://10.0.0.1:81/a.png", "http://10.0.0.1:81/a.png"),
+            ("http://me:secret@10.0.0.1:81/a.png", "http://10.0.0.1:81/a.png"),
+        ],
+    )
+    async def test_a_refusal_names_the_place(self, url: str, shown: str) -> None:
+        """With its port and the brackets of an IPv6 address, but no secret."""
+        with pytest.raises(MediaRefused) as caught:
+            await MediaFetcher(Fetcher(), MediaLimits()).fetch([Reference("image", url)])
+
+        assert f"The image {shown} " in caught.value.message
         assert "secret" not in caught.value.message
 
     async def test_all_of_a_request(self) -> None:

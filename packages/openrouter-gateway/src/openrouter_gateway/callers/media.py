@@ -92,10 +92,10 @@ def _check(reference: Reference, found: Fetched) -> str:
 
 
 def _show(reference: Reference) -> str:
-    """Name it without the query, which may be a signature."""
+    """Name it without the query, which may be a signature, and without a user's name and password."""
     try:
         parts = urlsplit(reference.url)
-        place = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     except ValueError:
         place = "with a URL that is not valid"
     return f"The {reference.kind} {place[:_SHOWN]}"
