@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -49,6 +50,47 @@ def test_its_messages_api(tmp_path: Path) -> None:
             assert text == message["content"][0]["text"]
             refused = gateway.post("smol/lm", messages=[{"role": "user", "content": "word " * 9000}])
             assert 400 == refused.status_code, refused.text
+
+
+@pytest.mark.covers("protocols.openai_responses", "text", "streaming", "usage of every bucket", "errors with status")
+def test_its_responses_api(tmp_path: Path) -> None:
+    """The `openai_responses` protocol against llama.cpp's `/v1/responses`: whole and streamed, from three skins.
+
+    Its events tell items by their id alone, and an answer that was cut short it calls completed.
+    """
+    with running_llama(find_default_model()) as base_url:
+        config = provider_config({"llama": base_url}, {"smol/lm": "smollm2"})
+        config = config.replace('name = "Llama"', 'name = "Llama"\nprotocol = "openai_responses"')
+        with running_gateway(tmp_path, config) as gateway:
+            limits = {"temperature": 0, "max_tokens": 16}  # the API takes no fewer
+            body = gateway.post("smol/lm", **limits).json()
+            chunks, raw = gateway.stream("smol/lm", **limits)
+            text = body["choices"][0]["message"]["content"]
+            assert (text, "completed") == (text_of(chunks), body["choices"][0]["native_finish_reason"])
+            assert len(text) > 0
+            assert sum("content" in choice["delta"] for chunk in chunks for choice in chunk["choices"]) > 5
+            assert raw.endswith("data: [DONE]\n\n")
+            assert [16, 16] == [usage["completion_tokens"] for usage in (body["usage"], chunks[-1]["usage"])]
+            assert body["usage"]["prompt_tokens"] == chunks[-1]["usage"]["prompt_tokens"] > 0
+
+            asked: dict[str, Any] = {"model": "smol/lm", "temperature": 0, "max_output_tokens": 16}
+            question = {"role": "user", "content": chat_body("smol/lm")["messages"][0]["content"]}
+            first = httpx2.post(f"{gateway.base_url}/responses", json=asked | {"input": [question]}, timeout=60).json()
+            assert text == first["output_text"]
+            history = [question, *first["output"], {"role": "user", "content": "And now?"}]
+            again = httpx2.post(f"{gateway.base_url}/responses", json=asked | {"input": history}, timeout=60).json()
+            assert "completed" == again["status"], again
+            assert again["usage"]["input_tokens"] > first["usage"]["input_tokens"]
+
+            message = httpx2.post(
+                f"{gateway.base_url}/messages", json=chat_body("smol/lm", **limits), timeout=60
+            ).json()
+            assert text == message["content"][0]["text"]
+            refused = gateway.post("smol/lm", messages=[{"role": "user", "content": "word " * 9000}])
+            assert (400, "context_length_exceeded") == (
+                refused.status_code,
+                refused.json()["error"]["metadata"]["error_type"],
+            )
 
 
 def test_connections_are_used_again(gateway: Gateway) -> None:
