@@ -670,6 +670,39 @@ class TestUsage:
 
         assert [Step, Ended] == [type(event) for event in events]
 
+    @pytest.mark.parametrize(
+        "zeros",
+        [
+            {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+            {"prompt_tokens": 0, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}},
+            {"prompt_tokens": None, "completion_tokens": "0"},
+        ],
+    )
+    @pytest.mark.parametrize("streamed", [True, False])
+    @pytest.mark.covers("protocols.openai", "usage of every bucket")
+    def test_nothing_but_zeros_is_no_report(self, zeros: dict[str, object], streamed: bool) -> None:
+        """Tokens of an answer are estimated where a provider has counted none, and an earlier count stays."""
+        request, meter = make_request(), Meter()
+        counted = {"prompt_tokens": 1, "completion_tokens": 2}
+        choice = {"index": 0, "message": {"content": "12345678"}, "finish_reason": "stop"}
+        events = (
+            read_stream(make_chunk({"content": "12345678"}, finish="stop"), {"choices": [], "usage": zeros})
+            if streamed
+            else read_body({"choices": [choice], "usage": zeros})
+        )
+        for event in events:
+            if isinstance(event, Step):
+                meter.watch(event)
+
+        assert [Step, Ended] == [type(event) for event in events]
+        assert (True, 2) == (meter.usage(request).estimated, meter.usage(request).completion_tokens)
+        later = read_stream(make_chunk({"content": "x"}, finish="stop", usage=counted), {"choices": [], "usage": zeros})
+        assert [2] == [event.usage.completion_tokens for event in later if isinstance(event, UsageReported)]
+
+    def test_zeros_that_have_a_cost(self) -> None:
+        """A provider that says what it charges is believed."""
+        assert Usage(reported_cost=Decimal(0)) == usage_of({"prompt_tokens": 0, "completion_tokens": 0, "cost": 0})
+
 
 class TestErrorsInReplies:
     """Errors that come with status 200."""

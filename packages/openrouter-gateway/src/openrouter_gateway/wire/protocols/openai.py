@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
-from openrouter_gateway.core.events import Ended, Event, Failed, Step, UsageReported
+from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
@@ -21,7 +21,7 @@ from openrouter_gateway.wire.protocols.openai_reply import (
     drop_nulls,
     error_in_reply,
     read_object,
-    read_usage,
+    report_usage,
 )
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
 from openrouter_gateway.wire.reasoning import effort_for
@@ -179,7 +179,7 @@ class StreamDecoder:
             drop_nulls(chunk)
             events.append(Step(chunk))
         if usage and type(usage) is dict:
-            events.append(UsageReported(read_usage(cast("dict[str, Any]", usage))))
+            report_usage(cast("dict[str, Any]", usage), events)
 
 
 class BodyDecoder:
@@ -215,7 +215,7 @@ class BodyDecoder:
         drop_nulls(body)
         events: list[Event] = [Step(body)]
         if usage and type(usage) is dict:
-            events.append(UsageReported(read_usage(cast("dict[str, Any]", usage))))
+            report_usage(cast("dict[str, Any]", usage), events)
         events.append(Ended())
         return events
 

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from openrouter_gateway.core.events import Event, UsageReported
 from openrouter_gateway.core.finish import to_finish_reason
 from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import Garbled, UpstreamError
@@ -165,6 +166,17 @@ def _read_call(call: object) -> dict[str, Any]:
     if not all(type(text) is str for text in texts):
         raise Garbled("the provider sent a tool call whose id, type or name is not a string")
     return fields
+
+
+def report_usage(fields: dict[str, Any], events: list[Event]) -> None:
+    """Append what the provider counted.
+
+    Some servers have the object and no counts for it. Nothing but zeros is no count: the meter estimates then. A
+    provider that says what it cost is believed that it was nothing, such as an answer out of a cache.
+    """
+    usage = read_usage(fields)
+    if usage.total_tokens or usage.prompt_tokens or usage.completion_tokens or usage.reported_cost is not None:
+        events.append(UsageReported(usage))
 
 
 def read_usage(fields: dict[str, Any]) -> Usage:
