@@ -28,6 +28,7 @@ from openrouter_gateway.wire.media import INLINE_MEDIA
 from openrouter_gateway.wire.protocols import PROTOCOLS
 from openrouter_gateway.wire.protocols.openai import KEEP_GATEWAY_FIELDS
 from openrouter_gateway.wire.protocols.openai_embeddings import NAMES_DIMENSION, TAKES_INPUT_TYPE
+from openrouter_gateway.wire.protocols.openai_quirks import QUIRKS
 
 ROWS = load_provider_rows()
 ACME: dict[str, Any] = {
@@ -85,7 +86,7 @@ class TestRows:
             assert re.fullmatch(r"[A-Z][A-Z0-9_]*_(API_KEY|TOKEN)", row.key_env)
         assert row.key_env != "OPENROUTER_API_KEY"
         assert row.prices is None or row.prices in {table.id for table in data.providers}
-        assert {*row.quirks} <= {KEEP_GATEWAY_FIELDS, INLINE_MEDIA, NAMES_DIMENSION, TAKES_INPUT_TYPE}
+        assert {*row.quirks} <= {KEEP_GATEWAY_FIELDS, INLINE_MEDIA, NAMES_DIMENSION, TAKES_INPUT_TYPE} | QUIRKS
         assert row.headquarters is None or re.fullmatch("[A-Z]{2}", row.headquarters)
         named = [*row.models.values(), *row.embeddings.values()]
         assert all(re.fullmatch(r"[^/\s]+/[^/\s]+", model_id) for model_id in named)

@@ -16,8 +16,10 @@ from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
+from openrouter_gateway.wire.protocols.openai_quirks import fit_replay, set_effort
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
+    cite_sources,
     drop_nulls,
     error_in_reply,
     read_object,
@@ -82,11 +84,8 @@ class OpenAI:
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
-            effort = effort_for(request, endpoint)
-            if effort is not None:
-                body["reasoning_effort"] = Raw(_encode(effort))
-            else:
-                body.pop("reasoning_effort", None)
+            set_effort(body, effort_for(request, endpoint), endpoint)
+            body["messages"] = fit_replay(body["messages"], endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)
         if (tier := endpoint.tier_field(request.params.service_tier)) is not None:
@@ -175,6 +174,7 @@ class StreamDecoder:
         if choices:
             if self._choices.read(choices, "delta"):
                 self._finished = True
+                cite_sources(chunk)
             self._answered = True
             drop_nulls(chunk)
             events.append(Step(chunk))
@@ -212,6 +212,7 @@ class BodyDecoder:
         ChoiceReader().read(choices, "message")
         if not any(choice["delta"] for choice in choices):
             raise Garbled("the provider answered without any message")
+        cite_sources(body)
         drop_nulls(body)
         events: list[Event] = [Step(body)]
         if usage and type(usage) is dict:

@@ -13,6 +13,7 @@ from openrouter_gateway.core.finish import to_finish_reason
 from openrouter_gateway.core.usage import Usage
 from openrouter_gateway.errors import Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
+from openrouter_gateway.wire.reasoning_items import dicts_in
 from openrouter_gateway.wire.tolerant import as_amount, as_count, parse_json
 
 # In a delta these may be null (OpenRouter API, streaming); every other null is dropped.
@@ -39,6 +40,35 @@ def drop_nulls(fields: dict[str, Any]) -> None:
     if None in fields.values():
         for key in [key for key, value in fields.items() if value is None]:
             del fields[key]
+
+
+def cite_sources(chunk: dict[str, Any]) -> None:
+    """Put what a provider has searched for the answer, told beside the choices, where the hub has its citations.
+
+    `search_results` are Perplexity's, `citations` bare URLs that xAI sends, too (docs.perplexity.ai/api-reference and
+    docs.x.ai/docs/api-reference, 2026-11). Chunks repeat them, so they are read where a choice ends.
+    """
+    found = chunk.get("search_results") or chunk.get("citations")
+    if not found or type(found) is not list:
+        return
+    results = cast("list[object]", found)
+    sources = [cast("dict[str, Any]", each) if type(each) is dict else {"url": each} for each in results]
+    notes = [
+        {
+            "type": "url_citation",
+            "url_citation": {
+                "url": url,
+                "title": title if type(title) is str else "",
+                "start_index": 0,
+                "end_index": 0,
+            },
+        }
+        for url, title in ((source.get("url"), source.get("title")) for source in sources)
+        if type(url) is str
+    ]
+    for choice in chunk["choices"]:
+        if notes and choice["finish_reason"] is not None:
+            choice["delta"].setdefault("annotations", notes)
 
 
 class ChoiceReader:
@@ -98,6 +128,8 @@ class ChoiceReader:
         if "reasoning_content" in delta:
             # DeepSeek's name for it (api-docs.deepseek.com, reasoning models, 2026-11), which many servers took over.
             delta.setdefault("reasoning", delta.pop("reasoning_content"))
+        if type(delta.get("content")) is list:
+            _split_thinking(delta)
         for key in _NULLABLE:
             if type(delta.get(key, "")) not in _TEXT_TYPES:
                 raise Garbled(f"the provider's `{key}` is not text")
@@ -111,6 +143,21 @@ class ChoiceReader:
             return
         pieces = [_read_call(call) for call in cast("list[Any]", calls)]
         self._calls.setdefault(choice_index, _CallIndices()).fill(pieces)
+
+
+def _split_thinking(delta: dict[str, Any]) -> None:
+    """Take reasoning out of content parts, where Mistral has it (docs.mistral.ai, reasoning, 2026-11)."""
+    parts = dicts_in(delta["content"])
+    thinking = [part for part in parts if part.get("type") == "thinking"]
+    if not thinking:
+        return
+    delta.setdefault("reasoning", "".join(_text_in(part.get("thinking")) for part in thinking))
+    rest = [part for part in parts if part.get("type") != "thinking"]
+    delta["content"] = rest if any(part.get("type") != "text" for part in rest) else _text_in(rest)
+
+
+def _text_in(parts: object) -> str:
+    return "".join(text for part in dicts_in(parts) if isinstance(text := part.get("text"), str))
 
 
 class _CallIndices:

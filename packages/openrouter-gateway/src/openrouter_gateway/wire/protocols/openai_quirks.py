@@ -1,0 +1,99 @@
+"""How servers of the openai protocol differ in reasoning: what they are asked, and what they take back of it.
+
+| quirk | |
+|---|---|
+| `thinking_switch` | `thinking: {"type": "enabled" or "disabled"}` turns reasoning on and off, beside any effort |
+| `thinking_off` | the same, but it is only ever turned off: some models do not take the other word |
+| `replays_reasoning_content` | reasoning of earlier turns comes back as `reasoning_content`, as it was sent |
+| `replays_reasoning_text` | it comes back as text in `reasoning`; other members are refused |
+| `replays_no_reasoning` | it does not come back: any such member is refused |
+
+Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.errors import Refused
+from openrouter_gateway.wire.reasoning_items import dicts_in, kind_of, text_of
+
+_Message: TypeAlias = dict[str, Raw]
+
+THINKING_SWITCH: Final = "thinking_switch"
+THINKING_OFF: Final = "thinking_off"
+_MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details")
+_MENTION: Final = b'"reasoning'
+_OFF: Final = Raw(b'{"type":"disabled"}')
+_ON: Final = Raw(b'{"type":"enabled"}')
+_ASSISTANT: Final = "assistant"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
+
+
+def set_effort(body: dict[str, Raw], effort: str | None, endpoint: Endpoint) -> None:
+    """Write the effort into a request's body the way that the provider knows it; None: nothing was asked."""
+    quirks = endpoint.provider.quirks
+    if effort is None:
+        body.pop("reasoning_effort", None)
+        return
+    switched = effort == "none" and not quirks.isdisjoint({THINKING_SWITCH, THINKING_OFF})
+    if switched:
+        body.pop("reasoning_effort", None)
+        body.setdefault("thinking", _OFF)
+        return
+    body["reasoning_effort"] = Raw(_encode(effort))
+    if THINKING_SWITCH in quirks:
+        body.setdefault("thinking", _ON)
+
+
+def fit_replay(messages: Raw, endpoint: Endpoint) -> Raw:
+    """Return the messages with the reasoning of earlier turns in the form that the provider takes back.
+
+    Raises:
+        Refused: they cannot be read.
+    """
+    fit = next((_REPLAYS[quirk] for quirk in endpoint.provider.quirks if quirk in _REPLAYS), None)
+    if fit is None or _MENTION not in bytes(messages):
+        return messages
+    try:
+        return Raw(_encode([_fit(message, fit) for message in _decode_messages(messages)]))
+    except RecursionError:
+        raise Refused("the request is nested too deeply") from None
+
+
+def _fit(message: _Message, fit: Callable[[str], _Message]) -> _Message:
+    if _decode(message.get("role", b"null")) != _ASSISTANT:
+        return message
+    text = _text_of(message)
+    rest = {member: value for member, value in message.items() if member not in _MEMBERS}
+    return rest | fit(text) if text else rest
+
+
+_REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
+    "replays_reasoning_content": lambda text: {"reasoning_content": Raw(_encode(text))},
+    "replays_reasoning_text": lambda text: {"reasoning": Raw(_encode(text))},
+    "replays_no_reasoning": lambda _: {},
+}
+
+QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, *_REPLAYS})
+"""The names of all of them."""
+
+
+def _text_of(message: _Message) -> str:
+    """Return what a message says of its reasoning, by the first member that has any text."""
+    for member in ("reasoning_content", "reasoning"):
+        said: object = _decode(message.get(member, b"null"))
+        if isinstance(said, str) and said:
+            return said
+    texts: list[str] = []
+    for detail in dicts_in(_decode(message.get("reasoning_details", b"null"))):
+        kind = kind_of(detail)
+        if kind is not None and kind != "encrypted":
+            texts.append(text_of(detail, kind))
+    return "".join(texts)
