@@ -61,13 +61,15 @@ name = "Anthropic"
 protocol = "openai"
 base_url = "ROOT/anthropic/v1"
 trains_on_prompts = false
+retains_prompts = false
 models = [{ id = "anthropic/claude-opus-4.5" }]
 
 [providers.google]
 name = "Google"
 protocol = "openai"
 base_url = "ROOT/google/v1"
-trains_on_prompts = true
+trains_on_prompts = false
+retains_prompts = true
 models = [{ id = "anthropic/claude-opus-4.5" }]
 
 [providers.openai]
@@ -75,6 +77,7 @@ name = "OpenAI"
 protocol = "openai"
 base_url = "ROOT/openai/v1"
 trains_on_prompts = false
+retains_prompts = false
 models = [{ id = "openai/gpt-4o", supported_parameters = ["temperature"] }]
 
 [providers.azure]
@@ -82,6 +85,7 @@ name = "Azure"
 protocol = "openai"
 base_url = "ROOT/azure/v1"
 trains_on_prompts = false
+retains_prompts = false
 models = [{ id = "openai/gpt-4o", supported_parameters = ["temperature"] }]
 
 [providers.deepinfra]

@@ -184,9 +184,10 @@ def test_no_excluded_endpoint_is_planned(
             assert not only or not names.isdisjoint(name.lower() for name in only)
         for ignored in (provider.get("ignore", ()), policy.ignored_providers):
             assert names.isdisjoint(name.lower() for name in ignored)
-        if provider.get("zdr") or policy.zdr:
+        denies = provider.get("data_collection") == "deny"
+        if denies or provider.get("zdr") or policy.zdr:
             assert endpoint.provider.policy.retains is False
-        if provider.get("data_collection") == "deny" or policy.deny_training:
+        if denies or policy.deny_training:
             assert endpoint.provider.policy.trains is False
         if provider.get("enforce_distillable_text"):
             assert catalog.listings[endpoint.model_id].model.distillable is True

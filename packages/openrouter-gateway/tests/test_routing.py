@@ -138,16 +138,26 @@ class TestPolicy:
         ("provider", "expected", "word"),
         [
             ({"zdr": True}, ["good", "trains"], "data_policy:zdr"),
-            ({"data_collection": "deny"}, ["good", "retains"], "data_policy:training"),
+            ({"data_collection": "deny"}, ["good"], "data_policy:training"),
             ({"zdr": True, "data_collection": "deny"}, ["good"], "data_policy:zdr"),
         ],
     )
     def test_policies(self, provider: dict[str, object], expected: list[str], word: str) -> None:
-        """Each asks for its own promise."""
+        """Each asks for its own promise: `zdr` that nothing is kept, `deny` that nothing is trained on either."""
         found = plan(self.CATALOG, **provider)
 
         assert expected == tags(found)
         assert word in {removal.excluded_by for removal in found.removed}
+
+    def test_collection_is_storing_or_training(self) -> None:
+        """The reason says which of the two is not ruled out."""
+        found = plan(self.CATALOG, data_collection="deny")
+
+        assert [
+            ("unknown", "is not known to keep prompts out of training"),
+            ("trains", "is not known to keep prompts out of training"),
+            ("retains", "is not known to store no prompts"),
+        ] == [(removal.endpoint.tag, removal.detail) for removal in found.removed]
 
     @pytest.mark.parametrize("provider", [{"zdr": False}, {"data_collection": "allow"}, {"zdr": None}])
     def test_no_wish(self, provider: dict[str, object]) -> None:
@@ -418,7 +428,9 @@ def test_every_endpoint_is_planned_or_accounted_for(endpoints: list[Endpoint], p
         assert not provider.get("only") or is_allowed(endpoint, provider)
         assert not matches_any(endpoint, provider.get("ignore", ()))
         assert not provider.get("zdr") or False is endpoint.provider.policy.retains
-        assert provider.get("data_collection") != "deny" or False is endpoint.provider.policy.trains
+        assert provider.get("data_collection") != "deny" or DataPolicy(trains=False, retains=False) == (
+            endpoint.provider.policy
+        )
     planned = [endpoint.model_id for endpoint in found.endpoints]
     assert sorted(planned, key=models.index) == planned
     if provider.get("allow_fallbacks", True):

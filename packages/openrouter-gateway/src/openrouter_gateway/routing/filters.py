@@ -89,10 +89,12 @@ def build_rules(
     if policy.ignored_providers:
         detail = "is a provider that this account ignores"
         rules.append(_ignore(policy.ignored_providers, detail, spares_stand_ins=False))
-    if preferences.data_collection == "deny" or policy.deny_training:
-        rules.append(_NEVER_TRAINS)
     if preferences.zdr or policy.zdr:
         rules.append(_NEVER_RETAINS)
+    if preferences.data_collection == "deny":
+        rules.append(_NEVER_COLLECTS)
+    elif policy.deny_training:
+        rules.append(_NEVER_TRAINS)
     if request.params.plugins and request.wants(WEB) and not searches_with(request.plugin(WEB), search_engine):
         rules.append(_searching(search_engine))
     return rules
@@ -120,8 +122,17 @@ def select(index: ListingIndex, rules: list[Rule], demand: Demand, tiers: TierWi
 
 
 _NO_TIERS: Final = TierWish()
-_NEVER_TRAINS: Final = Rule(
-    lambda index: index.never_trains, "data_policy:training", "is not known to keep prompts out of training"
+_TRAINS: Final = "is not known to keep prompts out of training"
+
+
+def _explain_collection(endpoint: Endpoint) -> str:
+    return _TRAINS if endpoint.provider.policy.trains is not False else "is not known to store no prompts"
+
+
+_NEVER_TRAINS: Final = Rule(lambda index: index.never_trains, "data_policy:training", _TRAINS)
+# It is about storing as well as training (section 3.2): of the words for `excluded_by` the latter's is closest.
+_NEVER_COLLECTS: Final = Rule(
+    lambda index: index.never_trains & index.never_retains, "data_policy:training", _explain_collection
 )
 _NEVER_RETAINS: Final = Rule(lambda index: index.never_retains, "data_policy:zdr", "is not known to retain no data")
 _DISTILLABLE: Final = Rule(
