@@ -84,6 +84,8 @@ class TestParse:
             ({"provider": {"only": "x"}}, "provider.only"),
             ({"provider": {"data_collection": "maybe"}}, "provider.data_collection"),
             ({"provider": {"max_price": {"prompt": []}}}, "provider.max_price.prompt"),
+            ({"provider": {"max_price": {"promt": 1}}}, "provider.max_price"),
+            ({"provider": {"max_price": {"promt": 1}}}, "`promt`"),
             ({"trace": "x"}, "trace"),
             ({"reasoning_effort": "low", "reasoning": {"effort": "high"}}, "reasoning_effort"),
             ({"reasoning_effort": "none", "reasoning": {"effort": "high"}}, "reasoning.effort"),

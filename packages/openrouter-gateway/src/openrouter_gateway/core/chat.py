@@ -93,7 +93,7 @@ class ResponseFormat(Struct, frozen=True, kw_only=True):
     json_schema: JSONSchemaFormat | None = None
 
 
-class MaxPrice(Struct, frozen=True, kw_only=True):
+class MaxPrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Price ceiling: USD per million tokens (text, audio), per request, per image. Numbers or decimal strings."""
 
     prompt: Decimal | None = None
