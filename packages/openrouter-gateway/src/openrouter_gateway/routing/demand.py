@@ -34,6 +34,8 @@ _PART_MODALITY: Final = {
     "file": "file",
     "input_file": "file",
 }
+_NULL: Final = b"null"
+_NULL_SIZE: Final = 4  # others need not be copied to be told apart
 _TEXT_ONLY: Final[frozenset[str]] = frozenset()
 
 
@@ -71,14 +73,16 @@ def read_demand(request: ChatRequest, runs: AbstractSet[str] = frozenset()) -> D
     )
 
 
-def sent_parameters(request: ChatRequest) -> frozenset[str]:
+def sent_parameters(request: ChatRequest) -> AbstractSet[str]:
     """Return the parameters that are set, for `require_parameters`: a schema asks for more than a JSON mode."""
     fields = request.fields
-    sent = {key for key in PARAMETERS & fields.keys() if bytes(fields[key]) != b"null"}
+    sent = {name for name in fields if name in PARAMETERS}
+    if nulls := [name for name in sent if len(fields[name]) == _NULL_SIZE and bytes(fields[name]) == _NULL]:
+        sent.difference_update(nulls)
     response_format = request.params.response_format
     if response_format is not None and response_format.type == "json_schema":
         sent.add("structured_outputs")
-    return frozenset(sent)
+    return sent
 
 
 def _preferred(request: ChatRequest) -> tuple[tuple[str, ...], ...]:
@@ -94,7 +98,7 @@ def _preferred(request: ChatRequest) -> tuple[tuple[str, ...], ...]:
         wanted.append(("structured_outputs", "response_format"))
     elif kind != "text":
         wanted.append(("response_format",))
-    if bytes(request.fields.get("verbosity", b"null")) != b"null":
+    if bytes(request.fields.get("verbosity", _NULL)) != _NULL:
         wanted.append(("verbosity",))
     return tuple(wanted)
 

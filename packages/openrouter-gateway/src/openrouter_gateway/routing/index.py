@@ -7,6 +7,7 @@ kept with it, so that it goes when the catalogue is replaced.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from functools import reduce
 from typing import Any, Final, Generic, TypeVar
 
 from openrouter_gateway.core.catalog import Endpoint, Listing, Price, Tier
@@ -71,6 +72,8 @@ class Steps(Generic[N]):
 
     def at_most(self, ceiling: N) -> int:
         """Return those that are known to be no higher."""
+        if self._values and self._values[-1] <= ceiling:
+            return self._masks[-1]
         return self._masks[bisect_right(self._values, ceiling)]
 
     def below(self, floor: N) -> int:
@@ -85,6 +88,13 @@ class Steps(Generic[N]):
         return 0
 
 
+class _NameMasks(dict[str, int]):
+    """Masks by name. Only names in an unusual spelling have to be put into lower case, and nothing is kept of them."""
+
+    def __missing__(self, name: str) -> int:
+        return self.get(name.lower(), 0)
+
+
 class ListingIndex:
     """A listing's endpoints, by everything that filters and orders go by."""
 
@@ -96,7 +106,8 @@ class ListingIndex:
         self.everything = (1 << len(self.rows)) - 1
         self.tiers = {tier: self._where(lambda row, tier=tier: row.tier == tier) for tier in ("flex", "priority")}
         self.tiered = self.tiers["flex"] | self.tiers["priority"]
-        self.named = self._by_names(lambda row: row.names)
+        self._named = _NameMasks(self._by_names(lambda row: row.names))
+        self._named.update({name: self._named[name] for row in self.rows for name in _spellings(row.endpoint)})
         self.tier_tags = {row.endpoint.tag.lower(): row.bit for row in self.rows if row.tier is not None}
         self.never_trains = self._where(lambda row: row.endpoint.provider.policy.trains is False)
         self.never_retains = self._where(lambda row: row.endpoint.provider.policy.retains is False)
@@ -116,14 +127,15 @@ class ListingIndex:
 
     def rows_in(self, mask: int) -> list[Row]:
         """Return the endpoints of a mask, cheapest first, else in the listing's order."""
-        return [row for row in self.by_cost if mask & row.bit]
+        return [row for row in self.by_cost if mask & row.bit] if mask != self.everything else self.by_cost[:]
 
     def named_any(self, names: Iterable[str]) -> int:
-        """Return the endpoints with one of these lower-case names, service tiers by their provider's names too."""
-        found = 0
-        for name in names:
-            found |= self.named.get(name, 0)
-        return found
+        """Return the endpoints with one of these names, in any case; service tiers by their provider's names too."""
+        return reduce(int.__or__, map(self._named.__getitem__, names), 0)
+
+    def named_none(self, names: Iterable[str]) -> int:
+        """Return the other endpoints."""
+        return ~self.named_any(names)
 
     def _where(self, holds: Callable[[Row], bool]) -> int:
         return sum(row.bit for row in self.rows if holds(row))
@@ -153,6 +165,11 @@ def blend(price: Price | None) -> float:
     if price is None:
         return UNKNOWN_COST
     return float(price.prompt * _TYPICAL_PROMPT + price.completion * _TYPICAL_COMPLETION + price.request)
+
+
+def _spellings(endpoint: Endpoint) -> tuple[str, str, str]:
+    """Return names as they are usually written, which need no conversion to lower case when they are looked up."""
+    return endpoint.tag, endpoint.provider.slug, endpoint.provider.name
 
 
 def _rate(endpoint: Endpoint, rate: Callable[[Price], Decimal | None]) -> Decimal | None:

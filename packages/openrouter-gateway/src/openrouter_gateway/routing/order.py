@@ -5,13 +5,15 @@ a pause, at their concurrency limit) go to the end: they are the last resort, ne
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from openrouter_gateway.core.chat import Cutoffs, ProviderPreferences
-from openrouter_gateway.core.health import EndpointHealth
+from openrouter_gateway.core.health import EndpointHealth, Percentiles
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.index import Row
 from openrouter_gateway.routing.quality import quality_tiers
@@ -21,6 +23,12 @@ Ordering: TypeAlias = Literal["balanced", "order", "price", "throughput", "laten
 _BROKEN: Final = 3
 _LAST: Final = float("inf")
 _NO_CUTOFFS: Final = Cutoffs()
+_NEVER: Final = Percentiles(*[float("nan")] * 4)
+"""What is not known meets no cutoff, as this does: every comparison with it is false."""
+_ALWAYS: Final = Percentiles(0.0, 0.0, 0.0, 0.0)
+"""What is not known where there is no cutoff."""
+_UNKNOWN: Final = EndpointHealth()
+_TIER_OF: Final = attrgetter("tier")
 
 
 class Wish(Struct, frozen=True):
@@ -34,13 +42,23 @@ class Wish(Struct, frozen=True):
     tools: bool = False
 
 
-class Arrangement(Struct, frozen=True):
-    """Rows in order. `pool`: among which the first was drawn; `notes`: why a row is not where the order has it."""
+class Arrangement(Struct, frozen=True, dict=True):
+    """Rows in order. `pool`: among which the first was drawn; `facts`: what decided, None: there was no choice."""
 
     rows: list[Row]
-    by: Ordering
+    wish: Wish
+    facts: Facts | None = None
     pool: Sequence[Row] = ()
-    notes: dict[str, str] = {}
+
+    @property
+    def by(self) -> Ordering:
+        """What the rows are ordered by."""
+        return self.wish.by
+
+    @cached_property
+    def notes(self) -> dict[str, str]:
+        """Why rows are not where the order has them, by key; worked out when asked for, which few requests do."""
+        return {} if self.facts is None else _notes_on(self.rows, self.wish, self.facts)
 
 
 def read_cutoffs(preferences: ProviderPreferences) -> tuple[Cutoffs | None, Cutoffs | None]:
@@ -55,23 +73,23 @@ def read_cutoffs(preferences: ProviderPreferences) -> tuple[Cutoffs | None, Cuto
 def arrange(rows: list[Row], wish: Wish, facts: Facts) -> Arrangement:
     """Return the rows, which come cheapest first, in the order in which to try them."""
     if len(rows) < 2:
-        return Arrangement(rows, wish.by)
-    notes: dict[str, str] = {}
+        return Arrangement(rows, wish)
     pool: Sequence[Row] = ()
-    if wish.by == "order":
-        rows = _by_list(rows, wish, facts, notes)
-    else:
-        if wish.by == "balanced":
-            rows, pool = _balance(rows, wish, facts, notes)
-        elif wish.by != "price":
-            rows = _SORTS[wish.by](rows, facts)
-        rows = _prefer_fast(rows, wish, facts, notes)
-        rows = _promote_remembered(rows, facts, notes)
-    if wish.priority_first:
-        rows = [row for row in rows if row.tier == "priority"] + [row for row in rows if row.tier != "priority"]
+    ordered = rows
+    if wish.by == "balanced":
+        ordered, pool = _balance(rows, wish, facts)
+    elif wish.by == "order":
+        ordered = _by_list(rows, wish, facts)
+    elif wish.by != "price":
+        ordered = _sorted_by(_RANKS[wish.by](rows, facts), rows)
+    if wish.by != "order":
+        fast, slow = _prefer_fast(ordered, wish, facts)
+        ordered = _promote_remembered(fast + slow if slow else fast, facts)
+    if wish.priority_first and "priority" in map(_TIER_OF, rows):
+        ordered.sort(key=lambda row: row.tier != "priority")
     if facts.health or facts.busy:
-        rows = _sink_broken(rows, facts, notes)
-    return Arrangement(rows, wish.by, pool, notes)
+        ordered = _sink_broken(ordered, facts)
+    return Arrangement(ordered, wish, facts, pool)
 
 
 def weights(pool: Sequence[Row]) -> list[float]:
@@ -90,30 +108,21 @@ def is_broken(health: EndpointHealth | None, now: float) -> bool:
     return health is not None and health.broken_until > now
 
 
-def _balance(rows: list[Row], wish: Wish, facts: Facts, notes: dict[str, str]) -> tuple[list[Row], Sequence[Row]]:
+def _balance(rows: list[Row], wish: Wish, facts: Facts) -> tuple[list[Row], Sequence[Row]]:
     """Put the steady ones first, and draw the first of those."""
     ranks: list[int] | None = None
     if facts.health or facts.busy:
-        ranks = _standings(rows, facts, notes)
-    if wish.tools and facts.health:
-        tiers = quality_tiers(rows, facts.health)
-        if any(tiers):
+        ranks = _standings(rows, facts)
+        if wish.tools and facts.health:
             # Broken, down, degraded; quality counts among those that are in the same state.
-            ranks = [3 * rank + tier for rank, tier in zip(ranks or [0] * len(rows), tiers, strict=True)]
-            notes.update((row.key, _QUALITY[tier]) for row, tier in zip(rows, tiers, strict=True) if tier)
+            ranks = [3 * rank + tier for rank, tier in zip(ranks, quality_tiers(rows, facts.health), strict=True)]
     pool = rows
-    if ranks is not None:
+    if ranks is not None and any(ranks):
         best = min(ranks)
         pool = [row for row, rank in zip(rows, ranks, strict=True) if rank == best]
         rows = _sorted_by(ranks, rows)
     first = _draw(pool, facts.dice)
     return ([pool[first], *rows[:first], *rows[first + 1 :]] if first else rows), pool
-
-
-_QUALITY: Final = {
-    1: "too little is known of its tool calls and speed",
-    2: "slower or worse at tool calls than its peers",
-}
 
 
 def _draw(pool: Sequence[Row], dice: Callable[[], float] | None) -> int:
@@ -128,137 +137,138 @@ def _draw(pool: Sequence[Row], dice: Callable[[], float] | None) -> int:
     return max(place for place, share in enumerate(shares) if share)  # rounding has left a remainder
 
 
-def _standings(rows: list[Row], facts: Facts, notes: dict[str, str]) -> list[int] | None:
-    """Return the rank of each by its health, the lower the better; None when all are steady."""
+def _standings(rows: list[Row], facts: Facts) -> list[int]:
+    """Return the rank of each by its health: steady, degraded or failing lately, down, broken."""
     health, now, busy = facts.health, facts.now, facts.busy
-    ranks = [0] * len(rows)
-    for place, row in enumerate(rows):
-        view = health.get(row.key)
-        if view is not None:
-            if view.broken_until > now:
-                ranks[place] = _BROKEN
-            elif view.outage_until > now:
-                ranks[place] = max(view.standing, 1)
-                notes[row.key] = "failed within the last 30 seconds"
-            elif view.standing:
-                ranks[place] = view.standing
-                notes[row.key] = "has been failing too often"
-        if row.key in busy:
-            ranks[place] = _BROKEN
-    return ranks if any(ranks) else None
+    views = [health.get(row.key, _UNKNOWN) for row in rows]
+    ranks = [
+        _BROKEN if view.broken_until > now else (view.standing or 1) if view.outage_until > now else view.standing
+        for view in views
+    ]
+    return [_BROKEN if row.key in busy else rank for row, rank in zip(rows, ranks, strict=True)] if busy else ranks
 
 
-def _by_list(rows: list[Row], wish: Wish, facts: Facts, notes: dict[str, str]) -> list[Row]:
+def _by_list(rows: list[Row], wish: Wish, facts: Facts) -> list[Row]:
     """Put the listed ones first, in the list's order; steady and cheap ones lead among the rest."""
     if facts.health or facts.busy:
-        ranks = _standings(rows, facts, notes)
-        if ranks is not None:
+        ranks = _standings(rows, facts)
+        if any(ranks):
             rows = _sorted_by(ranks, rows)
-    known = frozenset[str]().union(*[row.names for row in rows])
-    listed: list[Row] = []
-    for name in [name for name in dict.fromkeys(wish.listed) if name in known]:
-        listed += [row for row in rows if name in row.names]
-        rows = [row for row in rows if name not in row.names]
-    return listed + _prefer_fast(rows, wish, facts, notes)
+    names = frozenset(wish.listed)
+    rest = [row for row in rows if row.names.isdisjoint(names)]
+    listed = [row for row in rows if not row.names.isdisjoint(names)]
+    listed.sort(key=lambda row: min([wish.listed.index(name) for name in row.names & names]))
+    fast, slow = _prefer_fast(rest, wish, facts)
+    return listed + fast + slow
 
 
-def _by_throughput(rows: list[Row], facts: Facts) -> list[Row]:
+def _by_throughput(rows: list[Row], facts: Facts) -> list[float]:
     health, now = facts.health, facts.now
-    ranks = [
-        -view.throughput.p50
-        if (view := health.get(row.key)) and view.throughput and view.measured_until >= now
+    return [
+        -rate.p50
+        if (rate := (view := health.get(row.key, _UNKNOWN)).throughput) and view.measured_until >= now
         else 0.0
         for row in rows
     ]
-    return _sorted_by(ranks, rows)
 
 
-def _by_latency(rows: list[Row], facts: Facts) -> list[Row]:
+def _by_latency(rows: list[Row], facts: Facts) -> list[float]:
     health, now = facts.health, facts.now
-    ranks = [
-        view.latency.p50 if (view := health.get(row.key)) and view.latency and view.measured_until >= now else _LAST
+    return [
+        wait.p50 if (wait := (view := health.get(row.key, _UNKNOWN)).latency) and view.measured_until >= now else _LAST
         for row in rows
     ]
-    return _sorted_by(ranks, rows)
 
 
-def _sorted_by(ranks: Sequence[float], rows: list[Row]) -> list[Row]:
-    """Return the rows by rank, in the order that they have where ranks are equal."""
-    return [rows[place] for place in sorted(range(len(rows)), key=ranks.__getitem__)]
-
-
-def _by_quality(rows: list[Row], facts: Facts) -> list[Row]:
+def _by_quality(rows: list[Row], facts: Facts) -> list[tuple[int, float]]:
     """Quality tier, then tool-call success as far as it is known, then price."""
-    tiers = {row.key: tier for row, tier in zip(rows, quality_tiers(rows, facts.health), strict=True)}
-
-    def rank(row: Row) -> tuple[int, float]:
-        health = facts.health.get(row.key)
-        success = None if health is None else health.tool_success
-        return tiers[row.key], -1.0 if success is None else -success
-
-    return sorted(rows, key=rank)
+    successes = [facts.health.get(row.key, _UNKNOWN).tool_success for row in rows]
+    return [
+        (tier, -1.0 if success is None else -success)
+        for tier, success in zip(quality_tiers(rows, facts.health), successes, strict=True)
+    ]
 
 
-_SORTS: Final[dict[str, Callable[[list[Row], Facts], list[Row]]]] = {
+_RANKS: Final[dict[str, Callable[[list[Row], Facts], Sequence[Any]]]] = {
     "throughput": _by_throughput,
     "latency": _by_latency,
     "exacto": _by_quality,
 }
 
 
-def _prefer_fast(rows: list[Row], wish: Wish, facts: Facts, notes: dict[str, str]) -> list[Row]:
-    """Move behind those that miss a wanted throughput or latency, or are not known to reach it."""
-    throughput, latency = wish.throughput, wish.latency
-    if throughput is None and latency is None:
-        return rows
-    t50, t75, t90, t99 = [value or 0.0 for value in astuple(throughput or _NO_CUTOFFS)]
-    l50, l75, l90, l99 = [_LAST if value is None else value for value in astuple(latency or _NO_CUTOFFS)]
+def _sorted_by(ranks: Sequence[Any], rows: list[Row]) -> list[Row]:
+    """Return the rows by rank, in the order that they have where ranks are equal."""
+    return [rows[place] for place in sorted(range(len(rows)), key=ranks.__getitem__)]
+
+
+def _prefer_fast(rows: list[Row], wish: Wish, facts: Facts) -> tuple[list[Row], list[Row]]:
+    """Split off those that miss a wanted throughput or latency, or are not known to reach it: they come behind."""
+    if wish.throughput is None and wish.latency is None:
+        return rows, []
+    t50, t75, t90, t99 = [-_LAST if value is None else value for value in astuple(wish.throughput or _NO_CUTOFFS)]
+    l50, l75, l90, l99 = [_LAST if value is None else value for value in astuple(wish.latency or _NO_CUTOFFS)]
+    no_rate = _ALWAYS if wish.throughput is None else _NEVER
+    no_wait = _ALWAYS if wish.latency is None else _NEVER
     health, now = facts.health, facts.now
+    fast: list[Row] = []
     slow: list[Row] = []
     for row in rows:
-        view = health.get(row.key)
-        if view is not None and view.measured_until >= now:
-            rate, wait = view.throughput, view.latency
+        view = health.get(row.key, _UNKNOWN)
+        if view.measured_until >= now:
+            rate, wait = view.throughput or no_rate, view.latency or no_wait
             if (
-                throughput is None
-                or (rate and rate.p50 >= t50 and rate.p75 >= t75 and rate.p90 >= t90 and rate.p99 >= t99)
-            ) and (
-                latency is None
-                or (wait and wait.p50 <= l50 and wait.p75 <= l75 and wait.p90 <= l90 and wait.p99 <= l99)
-            ):
+                rate.p50 >= t50 and rate.p75 >= t75 and rate.p90 >= t90 and rate.p99 >= t99
+                and wait.p50 <= l50 and wait.p75 <= l75 and wait.p90 <= l90 and wait.p99 <= l99
+            ):  # fmt: skip
+                fast.append(row)
                 continue
         slow.append(row)
-        notes[row.key] = "is not known to reach the preferred throughput and latency"
-    if not slow or len(slow) == len(rows):
-        return rows
-    behind = {id(row) for row in slow}
-    return [row for row in rows if id(row) not in behind] + slow
+    return fast, slow
 
 
-def _promote_remembered(rows: list[Row], facts: Facts, notes: dict[str, str]) -> list[Row]:
+def _promote_remembered(rows: list[Row], facts: Facts) -> list[Row]:
     remembered = facts.remembered
     if remembered is None:
         return rows
     for place, row in enumerate(rows):
         if row.key == remembered.endpoint:
-            notes[row.key] = "served this conversation before, and has its prompt cached"
             return [row, *rows[:place], *rows[place + 1 :]]
     return rows
 
 
-def _sink_broken(rows: list[Row], facts: Facts, notes: dict[str, str]) -> list[Row]:
+def _sink_broken(rows: list[Row], facts: Facts) -> list[Row]:
     health, now, busy = facts.health, facts.now, facts.busy
-    broken: list[Row] = []
-    for row in rows:
-        view = health.get(row.key)
-        if row.key in busy:
-            notes[row.key] = "is at its concurrency limit"
-        elif view is not None and view.broken_until > now:
-            notes[row.key] = "is left alone after failures, or because it asked for a pause"
-        else:
-            continue
-        broken.append(row)
-    if not broken:
-        return rows
-    behind = {id(row) for row in broken}
-    return [row for row in rows if id(row) not in behind] + broken
+    broken = [row for row in rows if health.get(row.key, _UNKNOWN).broken_until > now]
+    if busy:
+        broken = [row for row in rows if row in broken or row.key in busy]
+    return [row for row in rows if row not in broken] + broken if broken else rows
+
+
+def _notes_on(rows: list[Row], wish: Wish, facts: Facts) -> dict[str, str]:
+    """Return of each row what has moved it last from where the order has it."""
+    views = [facts.health.get(row.key, _UNKNOWN) for row in rows]
+    tiers = quality_tiers(rows, facts.health) if wish.by == "balanced" and wish.tools else [0] * len(rows)
+    _, slow = _prefer_fast(rows, wish, facts)
+    remembered = facts.remembered.endpoint if facts.remembered and wish.by != "order" else None
+    found: dict[str, str] = {}
+    for row, view, tier in zip(rows, views, tiers, strict=True):
+        is_free = wish.by == "balanced" or (wish.by == "order" and row.names.isdisjoint(wish.listed))
+        texts = {
+            "is at its concurrency limit": row.key in facts.busy,
+            "is left alone after failures, or because it asked for a pause": is_broken(view, facts.now),
+            "served this conversation before, and has its prompt cached": row.key == remembered,
+            "is not known to reach the preferred throughput and latency": row in slow
+            and (is_free or wish.by != "order"),
+            **{text: tier == bad for bad, text in _QUALITY.items()},
+            "failed within the last 30 seconds": is_free and view.outage_until > facts.now,
+            "has been failing too often": is_free and view.standing > 0,
+        }
+        if text := next((text for text, holds in texts.items() if holds), None):
+            found[row.key] = text
+    return found
+
+
+_QUALITY: Final = {
+    1: "too little is known of its tool calls and speed",
+    2: "slower or worse at tool calls than its peers",
+}

@@ -6,6 +6,7 @@ request; those that exclude endpoints do, and say which preference it was.
 """
 
 from functools import cached_property
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -15,26 +16,27 @@ from openrouter_gateway.core.chat import ChatRequest, ProviderPreferences, Sort,
 from openrouter_gateway.errors import ConstraintFiltered, RoutingError
 from openrouter_gateway.routing.demand import Demand, read_demand
 from openrouter_gateway.routing.facts import Facts
-from openrouter_gateway.routing.filters import (
-    NO_PREFERENCES,
-    Cut,
-    Removal,
-    TierWish,
-    build_rules,
-    select,
-)
+from openrouter_gateway.routing.filters import Cut, Removal, TierWish, select
 from openrouter_gateway.routing.index import ListingIndex, Row, index_of
 from openrouter_gateway.routing.order import Arrangement, Ordering, Wish, arrange, read_cutoffs
 from openrouter_gateway.routing.resolve import Strategy, Target, requested_names
 from openrouter_gateway.routing.routers import choose_auto, choose_free
+from openrouter_gateway.routing.rules import NO_PREFERENCES, Reason, build_rules
 from openrouter_gateway.routing.tasks import check_output, resolve_for, wrong_router
 
 __all__ = ["Removal", "RoutePlan", "draft_route", "plan_route", "refusal_of"]
 
 _NO_FACTS: Final = Facts()
+_ENDPOINT_OF: Final = attrgetter("endpoint")
 _DEFAULT_WISH: Final = Wish()
 _DEFAULT_WISH_WITH_TOOLS: Final = Wish(tools=True)
 _PRIORITY: Final = frozenset({"priority", "fast"})
+_FLEX_ALONE: Final = Reason(
+    "allowed_providers", lambda _endpoint, _: "comes behind the first, and service tier flex has no fallbacks"
+)
+_FIRST_ALONE: Final = Reason(
+    "allowed_providers", lambda _endpoint, _: "comes behind the first, and provider.allow_fallbacks is false"
+)
 
 
 class RoutePlan(Struct, frozen=True, dict=True):
@@ -118,7 +120,7 @@ def refusal_of(plan: RoutePlan) -> RoutingError:
         return RoutingError(f"{requested[0]} has no endpoints here", requested_models=requested)
     reasons = list(dict.fromkeys(removal.excluded_by for removal in plan.removed))
     detail = "; ".join(dict.fromkeys(f"{removal.endpoint.tag}: {removal.detail}" for removal in plan.removed))
-    types = {cut.error_type for cut in plan.cuts}
+    types = {cut.reason.error_type for cut in plan.cuts}
     too_long = types.pop() if len(types) == 1 else None
     summary = "The request is too long for" if too_long else "No allowed providers are available for"
     error = ConstraintFiltered(
@@ -159,18 +161,21 @@ class _Draft:
         return self.selections[0].wish.by
 
     def add(self, target: Target) -> None:
-        """Filter the endpoints of a target. A router's first choices are those that can serve the request."""
-        tiers = _tier_wish(self._preferences, self._request.params.service_tier, target.variants)
+        """Filter the endpoints of a target."""
         wish = _wish(self._preferences, self._request, target.variants)
         if target.listing is not None:
-            self._add_listing(target.listing, target, tiers, wish)
-            return
+            self._add_listing(target.listing, target, wish)
+        else:
+            self._add_choices(target, wish)
+
+    def _add_choices(self, target: Target, wish: Wish) -> None:
+        """Filter the endpoints of a router's first choices among those that can serve the request."""
         if self._request.task is not None:
             raise wrong_router(target.name, self._request.task)
 
         def can_serve(listing: Listing) -> bool:
             index = index_of(listing)
-            mask, _ = select(index, self._rules, self.demand, tiers)
+            mask, _ = select(index, self._rules, self.demand, self._tiers(index, target))
             return bool(mask) and _has_features(index, mask, self.demand)
 
         if target.strategy == "free":
@@ -180,12 +185,19 @@ class _Draft:
         if not listings:
             raise RoutingError("No models match your request and model restrictions", requested_models=[target.name])
         for listing in listings:
-            self._add_listing(listing, target, tiers, wish)
+            self._add_listing(listing, target, wish)
 
-    def _add_listing(self, listing: Listing, target: Target, tiers: TierWish | None, wish: Wish) -> None:
+    def _tiers(self, index: ListingIndex, target: Target) -> TierWish | None:
+        """Return which service tiers are admitted, where there are any."""
+        if not index.tiered:
+            return None
+        return _tier_wish(self._preferences, self._request.params.service_tier, target.variants)
+
+    def _add_listing(self, listing: Listing, target: Target, wish: Wish) -> None:
         index = index_of(listing)
         if self._request.task is not None or not index.chats:
             check_output(listing, self._request, target.name)
+        tiers = self._tiers(index, target)
         mask, cuts = select(index, self._rules, self.demand, tiers)
         self.cuts += cuts
         flex_only = tiers is not None and tiers.flex_only
@@ -198,7 +210,7 @@ class _Draft:
         if len(selections) == 1:
             only = selections[0]
             found = self._arrange_rows(only.index.rows_in(only.mask), only)
-            return (found,), tuple([row.endpoint for row in found.rows])
+            return (found,), tuple(map(_ENDPOINT_OF, found.rows))
         if _is_one_list(self._preferences, self._request.params.route):
             rows = [row for selection in selections for row in selection.index.rows_in(selection.mask)]
             rows.sort(key=lambda row: row.cost)
@@ -206,7 +218,7 @@ class _Draft:
         else:
             arrangements = [self._arrange_rows(s.index.rows_in(s.mask), s) for s in selections]
         rows = _unique([row for arrangement in arrangements for row in arrangement.rows])
-        return tuple(arrangements), tuple([row.endpoint for row in rows])
+        return tuple(arrangements), tuple(map(_ENDPOINT_OF, rows))
 
     def _arrange_rows(self, rows: list[Row], selection: _Selection) -> Arrangement:
         found = arrange(rows, selection.wish, self._facts)
@@ -214,28 +226,25 @@ class _Draft:
             return found
         if selection.flex_only and found.rows[0].tier == "flex":
             self.allow_fallbacks = False
-            detail = "comes behind the first, and service tier flex has no fallbacks"
+            reason = _FLEX_ALONE
         elif not self.allow_fallbacks and not self._preferences.order:
-            detail = "comes behind the first, and provider.allow_fallbacks is false"
+            reason = _FIRST_ALONE
         else:
             return found
-        self._cut(found.rows[1:], detail)
-        return Arrangement(found.rows[:1], found.by, found.pool, found.notes)
+        self._cut(found.rows[1:], reason)
+        return Arrangement(found.rows[:1], found.wish, found.facts, found.pool)
 
-    def _cut(self, rows: list[Row], detail: str) -> None:
+    def _cut(self, rows: list[Row], reason: Reason) -> None:
         lost = {id(row) for row in rows}
         for selection in self.selections:
             mask = sum(row.bit for row in selection.index.rows if id(row) in lost)
             if mask:
-                self.cuts.append(Cut(selection.index, mask, "allowed_providers", detail))
+                self.cuts.append(Cut(selection.index, mask, reason))
 
 
 def _tier_wish(preferences: ProviderPreferences, wanted: str | None, variants: frozenset[str]) -> TierWish | None:
     """Return which service tiers are admitted; None for none at all (OpenRouter API, service tiers, 2026-08-22)."""
-    named: tuple[str, ...] = ()
-    if preferences is not NO_PREFERENCES:
-        names = [*(preferences.order or ()), *(preferences.only or ())]
-        named = tuple(name.lower() for name in names if "/" in name)
+    named = (*(preferences.order or ()), *(preferences.only or ()))
     admitted: list[Tier] = []
     if wanted in _PRIORITY:
         admitted.append("priority")
@@ -269,7 +278,7 @@ def _wish(preferences: ProviderPreferences, request: ChatRequest, variants: froz
     elif "exacto" in variants:
         by = "exacto"
     throughput, latency = read_cutoffs(preferences)
-    listed = tuple(name.lower() for name in preferences.order or ())
+    listed = tuple([name.lower() for name in preferences.order]) if preferences.order else ()
     return Wish(by, listed, tier in _PRIORITY and by != "order", throughput, latency, tools)
 
 
