@@ -159,6 +159,16 @@ class TestExplain:
         assert 404 == found["error"]["code"]
         assert "constraint_filtered" == found["error"]["availability"]["code"]
 
+    def test_a_router_has_no_choice(self) -> None:
+        """Then the draft has all that it might have chosen."""
+        found = explained(model="openrouter/auto", provider={"zdr": True})
+
+        assert ("auto", "openrouter/auto", []) == (found["strategy"], found["router"], found["endpoints"])
+        assert {("a/one", "a"), ("a/one", "b"), ("a/one", "c"), ("a/two", "d")} == {
+            (row["model"], row["tag"]) for row in found["removed"]
+        }
+        assert 404 == found["error"]["code"]
+
     def test_old_measurements(self) -> None:
         """They are not shown, as they are not used."""
         found = explained(Facts(now=LATER + 1, health={"a/one|a": measured(50, 1)}))

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gateway_samples import make_endpoint
+from gateway_samples import make_endpoint, make_request
 from hypothesis import given
 from hypothesis import strategies as st
 from route_samples import catalog_of, listing, pairs, priced, rolls, route, seeded, tags
@@ -14,6 +14,7 @@ from openrouter_gateway.core.catalog import Catalog
 from openrouter_gateway.errors import BadRequest, ModelNotFound, RoutingError
 from openrouter_gateway.routing.facts import Facts, Remembered
 from openrouter_gateway.routing.patterns import Patterns
+from openrouter_gateway.routing.plan import draft_route, plan_route
 from openrouter_gateway.routing.variants import is_static_variant, split_variants
 
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -193,6 +194,51 @@ class TestAuto:
 
         assert 404 == caught.value.status
 
+    def test_why_there_are_no_candidates(self) -> None:
+        """Every endpoint is listed with what removed it: by the plugin, by a preference, or for what it cannot do."""
+        catalog = catalog_of(
+            listing(priced("x", "1", "a/dear")),
+            listing(make_endpoint("x", "b/other", prompt="0.0000001")),
+            listing(make_endpoint("y", "a/plain", prompt="0.0000001", parameters=set())),
+        )
+        request = make_request(
+            model="openrouter/auto",
+            plugins=[{"id": "auto-router", "allowed_models": ["a/*"]}],
+            provider={"max_price": {"prompt": "0.5"}},
+            tools=TOOLS,
+        )
+
+        found = draft_route(request, catalog)
+
+        assert {
+            ("a/dear", "max_price", "costs more than provider.max_price: prompt 1, at most 0.5"),
+            ("b/other", "allowed_providers", "is of a model that the router's plugin does not allow"),
+            ("a/plain", "require_parameters", "does not support tools"),
+        } == {(removal.endpoint.model_id, removal.excluded_by, removal.detail) for removal in found.removed}
+        assert ((), "auto", "openrouter/auto") == (found.endpoints, found.strategy, found.router)
+        with pytest.raises(RoutingError, match="a/plain at y: does not support tools") as caught:
+            plan_route(request, catalog)
+        assert caught.value.availability is not None
+        assert [removal.excluded_by for removal in found.removed] == caught.value.availability["excluded_by"]
+
+    def test_many_candidates_are_counted(self) -> None:
+        """The reasons of a whole catalogue are told once each."""
+        catalog = catalog_of(*(listing(make_endpoint("x", f"a/m{n}")) for n in range(21)))
+
+        with pytest.raises(RoutingError) as caught:
+            self.choices(catalog, provider={"zdr": True})
+
+        assert caught.value.message == (
+            "No models match your request and model restrictions. is not known to retain no data (21 endpoints)"
+        )
+
+    def test_a_router_without_a_choice_gives_way(self) -> None:
+        """The next of `models` serves, and what the router could not use is in the plan."""
+        found = route(AUTO, models=["openrouter/free", "author-1/m01"])
+        refused = self.choices(models=["openrouter/auto", "author-1/m01"], plugin={"allowed_models": ["nobody/*"]})
+
+        assert ["author-1/m01"] == [endpoint.model_id for endpoint in found.endpoints] == refused
+
     def test_what_the_request_needs(self) -> None:
         """Models that cannot take it are passed over; what is not known of a model is no hindrance."""
         catalog = catalog_of(
@@ -324,8 +370,15 @@ class TestFree:
 
     def test_nothing_is_free(self) -> None:
         """Then nothing is served."""
-        with pytest.raises(RoutingError, match="No models match"):
+        with pytest.raises(RoutingError, match="No models match") as caught:
             route(catalog_of(listing(priced("x", "1"))), model="openrouter/free")
+        assert caught.value.availability is not None
+        assert "no_endpoints" == caught.value.availability["code"]
+
+    def test_what_is_free_is_excluded(self) -> None:
+        """Then the reason is told."""
+        with pytest.raises(RoutingError, match=r"No models match.* x: is not in provider\.only"):
+            route(catalog_of(listing(priced("x", "0"))), model="openrouter/free", provider={"only": ["y"]})
 
 
 class TestPatterns:

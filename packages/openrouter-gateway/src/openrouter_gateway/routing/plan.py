@@ -5,6 +5,7 @@ OpenRouter API, provider routing (2026-08-22). The steps: names to listings (`re
 request; those that exclude endpoints do, and say which preference it was.
 """
 
+from collections import Counter
 from functools import cached_property
 from operator import attrgetter
 from typing import Final
@@ -20,7 +21,7 @@ from openrouter_gateway.routing.filters import Cut, Removal, TierWish, select
 from openrouter_gateway.routing.index import ListingIndex, Row, index_of
 from openrouter_gateway.routing.order import Arrangement, Ordering, Wish, arrange, read_cutoffs
 from openrouter_gateway.routing.resolve import Strategy, Target, requested_names
-from openrouter_gateway.routing.routers import choose_auto, choose_free
+from openrouter_gateway.routing.routers import CHOOSING, candidates, choose_auto, choose_free
 from openrouter_gateway.routing.rules import NO_PREFERENCES, Reason, build_rules
 from openrouter_gateway.routing.tasks import check_output, resolve_for, wrong_router
 
@@ -37,6 +38,17 @@ _FLEX_ALONE: Final = Reason(
 _FIRST_ALONE: Final = Reason(
     "allowed_providers", lambda _endpoint, _: "comes behind the first, and provider.allow_fallbacks is false"
 )
+
+
+_EXCLUDED_MODEL: Final = Reason(
+    "allowed_providers", lambda _endpoint, _: "is of a model that the router's plugin does not allow"
+)
+_FEATURELESS: Final = Reason(
+    "require_parameters",
+    lambda _, demand: f"does not support {' and '.join(' or '.join(names) for names in demand.preferred)}",
+)
+_NO_CHOICE: Final = "No models match your request and model restrictions"
+_MOST_TOLD: Final = 20
 
 
 class RoutePlan(Struct, frozen=True, dict=True):
@@ -96,14 +108,13 @@ def draft_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS
     for target in resolve_for(request, names, catalog):
         draft.add(target)
     arrangements, endpoints = draft.arrange()
-    first = draft.selections[0]
     return RoutePlan(
         endpoints,
         tuple(draft.cuts),
         draft.allow_fallbacks,
         tuple(names),
-        "fallback" if len(names) > 1 else first.strategy,
-        first.router,
+        "fallback" if len(names) > 1 else draft.strategy or "direct",
+        draft.router,
         draft.ordering,
         arrangements,
         draft.demand.prompt_tokens,
@@ -116,19 +127,36 @@ def draft_route(request: ChatRequest, catalog: Catalog, facts: Facts = _NO_FACTS
 def refusal_of(plan: RoutePlan) -> RoutingError:
     """Return the error of a draft without endpoints: a 404, or a 400 when the request is too long for every one."""
     requested = list(plan.requested)
+    chosen = plan.router is not None and plan.strategy in CHOOSING
     if not plan.removed:
-        return RoutingError(f"{requested[0]} has no endpoints here", requested_models=requested)
+        message = _NO_CHOICE if chosen else f"{requested[0]} has no endpoints here"
+        return RoutingError(message, requested_models=requested)
     reasons = list(dict.fromkeys(removal.excluded_by for removal in plan.removed))
-    detail = "; ".join(dict.fromkeys(f"{removal.endpoint.tag}: {removal.detail}" for removal in plan.removed))
+    detail = _tell(plan.removed)
     types = {cut.reason.error_type for cut in plan.cuts}
     too_long = types.pop() if len(types) == 1 else None
     summary = "The request is too long for" if too_long else "No allowed providers are available for"
     error = ConstraintFiltered(
-        f"{summary} the selected model. {detail}", requested_models=requested, excluded_by=reasons, detail=detail
+        f"{_NO_CHOICE if chosen else f'{summary} the selected model'}. {detail}",
+        requested_models=requested,
+        excluded_by=reasons,
+        detail=detail,
     )
     if too_long:
         error.status, error.error_type = 400, too_long
     return error
+
+
+def _tell(removed: tuple[Removal, ...]) -> str:
+    """Return every endpoint with its reason, or how many there are of each reason where that would be a long list."""
+    lines = dict.fromkeys(f"{removal.endpoint.tag}: {removal.detail}" for removal in removed)
+    if len({removal.endpoint.model_id for removal in removed}) > 1:
+        lines = [f"{found.endpoint.model_id} at {found.endpoint.tag}: {found.detail}" for found in removed]
+    if len(lines) <= _MOST_TOLD:
+        return "; ".join(lines)
+    counts = Counter(removal.detail for removal in removed)
+    told = [f"{detail} ({count} endpoints)" for detail, count in counts.most_common(_MOST_TOLD)]
+    return "; ".join(told) + (f"; and {len(counts) - _MOST_TOLD} reasons more" if len(counts) > _MOST_TOLD else "")
 
 
 class _Selection(Struct, frozen=True):
@@ -136,8 +164,6 @@ class _Selection(Struct, frozen=True):
     mask: int
     wish: Wish
     flex_only: bool
-    strategy: Strategy
-    router: str | None
 
 
 class _Draft:
@@ -154,22 +180,23 @@ class _Draft:
         self.allow_fallbacks = self._preferences.allow_fallbacks is not False
         self.selections: list[_Selection] = []
         self.cuts: list[Cut] = []
-
-    @property
-    def ordering(self) -> Ordering:
-        """How the first model's endpoints are ordered."""
-        return self.selections[0].wish.by
+        self.strategy: Strategy | None = None
+        self.router: str | None = None
+        self.ordering: Ordering = "balanced"
 
     def add(self, target: Target) -> None:
-        """Filter the endpoints of a target."""
+        """Filter the endpoints of a target. The first one's strategy and order are what the plan says of all."""
         wish = _wish(self._preferences, self._request, target.variants)
+        if self.strategy is None:
+            self.strategy, self.ordering = target.strategy, wish.by
+            self.router = None if target.strategy == "direct" else target.name
         if target.listing is not None:
             self._add_listing(target.listing, target, wish)
         else:
             self._add_choices(target, wish)
 
     def _add_choices(self, target: Target, wish: Wish) -> None:
-        """Filter the endpoints of a router's first choices among those that can serve the request."""
+        """Filter the endpoints of a router's first choices among those that can serve; or note why none can."""
         if self._request.task is not None:
             raise wrong_router(target.name, self._request.task)
 
@@ -183,9 +210,14 @@ class _Draft:
         else:
             listings = choose_auto(target.name, self._request, self._catalog, self._facts, can_serve)
         if not listings:
-            raise RoutingError("No models match your request and model restrictions", requested_models=[target.name])
+            for listing, is_allowed in candidates(target.name, self._request, self._catalog):
+                self.cuts += self._why_not(index_of(listing), target) if is_allowed else [_not_allowed(listing)]
         for listing in listings:
             self._add_listing(listing, target, wish)
+
+    def _why_not(self, index: ListingIndex, target: Target) -> list[Cut]:
+        mask, cuts = select(index, self._rules, self.demand, self._tiers(index, target))
+        return [*cuts, Cut(index, mask, _FEATURELESS, self.demand)] if mask else cuts
 
     def _tiers(self, index: ListingIndex, target: Target) -> TierWish | None:
         """Return which service tiers are admitted, where there are any."""
@@ -201,8 +233,7 @@ class _Draft:
         mask, cuts = select(index, self._rules, self.demand, tiers)
         self.cuts += cuts
         flex_only = tiers is not None and tiers.flex_only
-        router = None if target.strategy == "direct" else target.name
-        self.selections.append(_Selection(index, mask, wish, flex_only, target.strategy, router))
+        self.selections.append(_Selection(index, mask, wish, flex_only))
 
     def arrange(self) -> tuple[tuple[Arrangement, ...], tuple[Endpoint, ...]]:
         """Order what is left, within each model or across all of them."""
@@ -211,6 +242,8 @@ class _Draft:
             only = selections[0]
             found = self._arrange_rows(only.index.rows_in(only.mask), only)
             return (found,), tuple(map(_ENDPOINT_OF, found.rows))
+        if not selections:
+            return (), ()
         if _is_one_list(self._preferences, self._request.params.route):
             rows = [row for selection in selections for row in selection.index.rows_in(selection.mask)]
             rows.sort(key=lambda row: row.cost)
@@ -291,6 +324,11 @@ def _is_one_list(preferences: ProviderPreferences, route: str | None) -> bool:
     if isinstance(preferences.sort, Sort) and preferences.sort.partition is not None:
         return preferences.sort.partition == "none"
     return route == "sort"
+
+
+def _not_allowed(listing: Listing) -> Cut:
+    index = index_of(listing)
+    return Cut(index, index.everything, _EXCLUDED_MODEL)
 
 
 def _has_features(index: ListingIndex, mask: int, demand: Demand) -> bool:

@@ -23,9 +23,13 @@ from openrouter_gateway.core.plugins import CostTier, Plugin
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.index import UNKNOWN_COST, blend
 from openrouter_gateway.routing.patterns import Patterns
+from openrouter_gateway.routing.resolve import Strategy
 from openrouter_gateway.routing.variants import is_static_variant, split_variants
 
 CHOICES: Final = 3
+CHOOSING: Final[frozenset[Strategy]] = frozenset({"auto", "free"})
+"""The strategies of names that stand for a choice."""
+
 _KEPT_AS: Final = "routing.candidates"
 _COST_TIERS: Final[tuple[str, ...]] = get_args(CostTier)
 _PLUGIN: Final = {"openrouter/auto": "auto-router", "openrouter/auto-beta": "auto-beta-router"}
@@ -65,6 +69,21 @@ def choose_auto(
 def choose_free(catalog: Catalog, facts: Facts, can_serve: Callable[[Listing], bool]) -> list[Listing]:
     """Return the models that `openrouter/free` routes to, at most three, drawn among those that can serve."""
     return _first(listing for listing in _shuffle(_candidates_of(catalog).free, facts.dice) if can_serve(listing))
+
+
+def candidates(name: str, request: ChatRequest, catalog: Catalog) -> Iterator[tuple[Listing, bool]]:
+    """Yield every model that a router chooses among, and whether its plugin allows it.
+
+    Raises:
+        BadRequest: the patterns are too long.
+    """
+    plugin_id = _PLUGIN.get(split_variants(name)[0])
+    if plugin_id is None:
+        yield from ((listing, True) for listing in _candidates_of(catalog).free)
+        return
+    plugin = _find_plugin(request, plugin_id)
+    is_allowed = _eligible(plugin, lambda _: True)
+    yield from ((listing, is_allowed(listing)) for band in _bands(plugin, catalog) for listing in band)
 
 
 def _find_plugin(request: ChatRequest, plugin_id: str) -> Plugin:
