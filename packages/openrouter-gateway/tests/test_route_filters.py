@@ -170,6 +170,29 @@ class TestSoftPreference:
         with pytest.raises(ConstraintFiltered, match="not known to support structured_outputs"):
             route(endpoints[:1], response_format=SCHEMA, provider=provider)
 
+    @pytest.mark.parametrize(
+        ("known", "sent"),
+        [
+            ("max_tokens", {"max_completion_tokens": 5}),
+            ("max_completion_tokens", {"max_tokens": 5}),
+            ("reasoning", {"reasoning_effort": "low"}),
+            ("reasoning", {"include_reasoning": True}),
+            ("reasoning_effort", {"reasoning": {"effort": "low"}}),
+            ("include_reasoning", {"reasoning": {"effort": "low"}}),
+        ],
+    )
+    def test_two_words_for_one_parameter(self, known: str, sent: dict[str, Any]) -> None:
+        """An endpoint that has one of them supports what is sent under the other, and only that."""
+        endpoints = [knowing("able", known), knowing("unable", "temperature")]
+        provider = {"require_parameters": True}
+
+        found = route(endpoints, provider=provider, **sent)
+
+        assert ["able"] == tags(found)
+        assert f"is not known to support {next(iter(sent))}" == found.removed[0].detail
+        with pytest.raises(ConstraintFiltered, match="able: is not known to support temperature; unable"):
+            route(endpoints, provider=provider, temperature=1, **sent)
+
 
 class TestPrices:
     """Ceilings of what is priced apart."""

@@ -1,5 +1,6 @@
 """What a request needs of an endpoint, read from it once per plan."""
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -25,6 +26,12 @@ PARAMETERS: Final = frozenset(
     }
 )  # fmt: skip
 """OpenRouter's enumeration of request parameters (models API, 2026-08-22)."""
+
+_SYNONYMS: Final = (
+    frozenset({"max_tokens", "max_completion_tokens"}),
+    frozenset({"reasoning", "reasoning_effort", "include_reasoning"}),
+)
+"""Names of one thing, of which endpoints list some: the old and the new one, the object and its short forms (1.1)."""
 
 _PART_MODALITY: Final = {
     "image_url": "image",
@@ -83,6 +90,12 @@ def sent_parameters(request: ChatRequest) -> AbstractSet[str]:
     if response_format is not None and response_format.type == "json_schema":
         sent.add("structured_outputs")
     return sent
+
+
+def with_synonyms(parameters: Iterable[str]) -> frozenset[str]:
+    """Return names of parameters and all that are other words for them."""
+    names = frozenset(parameters)
+    return names.union(*[words for words in _SYNONYMS if not words.isdisjoint(names)])
 
 
 def _preferred(request: ChatRequest) -> tuple[tuple[str, ...], ...]:

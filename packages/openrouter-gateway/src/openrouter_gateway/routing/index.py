@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from openrouter_gateway.core.catalog import Endpoint, Listing, Price, Tier
 from openrouter_gateway.core.plugins import SMALL_CONTEXT
+from openrouter_gateway.routing.demand import with_synonyms
 from openrouter_gateway.routing.slug import full_names
 from openrouter_gateway.routing.tasks import does_chat
 
@@ -114,7 +115,7 @@ class ListingIndex:
         self.standing_in = self._where(lambda row: row.endpoint.stands_in)
         self.discounting = self._where(lambda row: row.endpoint.discounts_cache)
         self.quantized = self._by_names(lambda row: _quantizations(row.endpoint))
-        self.supporting = self._by_names(lambda row: row.endpoint.supported_parameters or ())
+        self.supporting = self._by_names(lambda row: with_synonyms(row.endpoint.supported_parameters or ()))
         self.knowing = self._where(lambda row: row.endpoint.supported_parameters is not None)
         self.taking = self._by_names(lambda row: row.endpoint.input_modalities or ())
         self.taking_unknown = self._where(lambda row: row.endpoint.input_modalities is None)

@@ -16,7 +16,7 @@ from openrouter_gateway.core.catalog import AccountPolicy, Endpoint
 from openrouter_gateway.core.chat import ChatRequest, MaxPrice, ProviderPreferences
 from openrouter_gateway.core.plugins import WEB, searches_with
 from openrouter_gateway.errors import BadRequest
-from openrouter_gateway.routing.demand import Demand, sent_parameters
+from openrouter_gateway.routing.demand import Demand, sent_parameters, with_synonyms
 from openrouter_gateway.routing.index import RATES, ListingIndex
 
 NO_PREFERENCES: Final = ProviderPreferences()
@@ -167,7 +167,7 @@ def _explain_price(endpoint: Endpoint, ceilings: Ceilings) -> str:
 
 
 def _explain_support(endpoint: Endpoint, sent: AbstractSet[str]) -> str:
-    missing = sorted(sent - (endpoint.supported_parameters or frozenset()))
+    missing = sorted(sent - with_synonyms(endpoint.supported_parameters or ()))
     return f"is not known to support {', '.join(missing)}"
 
 
