@@ -41,6 +41,7 @@ TABLE = {
     "ModelNotFound": (400, "invalid_request"),
     "WrongEndpoint": (400, "invalid_request"),
     "ConstraintFiltered": (404, "not_found"),
+    "PrivacyRestricted": (404, "not_found"),
     "UpstreamError": (502, "provider_unavailable"),
     "Refused": (400, "invalid_request"),
     "Throttled": (429, "rate_limit_exceeded"),

@@ -157,7 +157,7 @@ class TestExplain:
         assert [] == found["endpoints"]
         assert [("d", "data_policy:zdr")] == [(row["tag"], row["excluded_by"]) for row in found["removed"]]
         assert 404 == found["error"]["code"]
-        assert "constraint_filtered" == found["error"]["availability"]["code"]
+        assert "privacy_restricted" == found["error"]["availability"]["code"]
 
     def test_a_router_has_no_choice(self) -> None:
         """Then the draft has all that it might have chosen."""

@@ -1,5 +1,6 @@
 """Which endpoints a request may use, beyond its preferences: what it needs, what its account allows."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from gateway_samples import make_endpoint
 from route_samples import catalog_of, listing, priced, removals, route, tags
 
-from openrouter_gateway.core.catalog import AccountPolicy, DataPolicy, Endpoint, Price
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog, DataPolicy, Endpoint, Price
 from openrouter_gateway.errors import BadRequest, ConstraintFiltered, RoutingError
 from openrouter_gateway.routing.facts import Facts
 
@@ -287,6 +288,74 @@ class TestAccount:
         assert {"beta": "allowed_providers"} == removals(found)
 
 
+class TestRefusal:
+    """What a 404 says of the preference that left nothing."""
+
+    ENDPOINTS = (
+        make_endpoint("keeps", policy=DataPolicy(trains=False, retains=True)),
+        make_endpoint("trains", policy=DataPolicy(trains=True, retains=False)),
+        make_endpoint("unknown"),
+    )
+
+    def refused(self, catalog: Catalog | Iterable[Endpoint], facts: Facts | None = None, **fields: Any) -> Any:
+        with pytest.raises(ConstraintFiltered) as caught:
+            route(catalog, facts, **fields)
+        return caught.value.availability
+
+    @pytest.mark.parametrize(
+        ("provider", "policy", "code", "field"),
+        [
+            ({"zdr": True, "only": ["keeps"]}, AccountPolicy(), "privacy_restricted", "provider.zdr"),
+            ({"data_collection": "deny"}, AccountPolicy(), "privacy_restricted", "provider.data_collection"),
+            ({"only": ["trains"]}, AccountPolicy(deny_training=True), "privacy_restricted", "provider.data_collection"),
+            ({}, AccountPolicy(zdr=True, ignored_providers=("trains",)), "privacy_restricted", "provider.zdr"),
+            ({"zdr": True}, AccountPolicy(deny_training=True), "privacy_restricted", "provider.data_collection"),
+            ({"only": ["nobody"]}, AccountPolicy(), "constraint_filtered", "provider.only"),
+            ({"only": ["nobody"], "zdr": True}, AccountPolicy(), "constraint_filtered", "provider.only"),
+            ({"ignore": ["keeps", "trains", "unknown"]}, AccountPolicy(), "constraint_filtered", "provider.ignore"),
+            ({"order": ["nobody"], "allow_fallbacks": False}, AccountPolicy(), "constraint_filtered", "provider.order"),
+            ({"quantizations": ["fp8"]}, AccountPolicy(), "constraint_filtered", "provider.quantizations"),
+            ({"max_price": {"request": -1}}, AccountPolicy(), "constraint_filtered", "provider.max_price"),
+            (
+                {"require_parameters": True},
+                AccountPolicy(),
+                "constraint_filtered",
+                "provider.require_parameters",
+            ),
+            (
+                {"enforce_distillable_text": True},
+                AccountPolicy(),
+                "constraint_filtered",
+                "provider.enforce_distillable_text",
+            ),
+        ],
+    )
+    def test_the_constraint(self, provider: dict[str, Any], policy: AccountPolicy, code: str, field: str) -> None:
+        """The code and field are those of the filter that took the last endpoints, the request's or the account's."""
+        found = self.refused(self.ENDPOINTS, Facts(policy=policy), provider=provider, temperature=1)
+
+        assert (code, field) == (found["code"], found["constraint"]["field"])
+        assert found["docs_url"].endswith(f"#{code}")
+
+    def test_two_models_with_different_reasons(self) -> None:
+        """Then the field is the object that has both."""
+        catalog = catalog_of(
+            listing(make_endpoint("x", policy=DataPolicy(retains=True))),
+            listing(make_endpoint("y", "a/two")),
+        )
+
+        found = self.refused(catalog, models=["a/one", "a/two"], provider={"only": ["x"], "zdr": True})
+
+        assert ("constraint_filtered", "provider") == (found["code"], found["constraint"]["field"])
+
+    @pytest.mark.parametrize(("field", "value"), [("messages", messages(900)), ("max_tokens", 6)])
+    def test_too_long(self, field: str, value: Any) -> None:
+        """The field is the one that is too long."""
+        endpoints = [priced("x", "1", context_length=10, max_completion_tokens=5)]
+
+        assert field == self.refused(endpoints, **{field: value})["constraint"]["field"]
+
+
 class TestOthers:
     """The remaining filters."""
 
@@ -332,6 +401,13 @@ class TestOthers:
         )
 
         assert ("response-healing", "file-parser") == found.plugins
+
+    @pytest.mark.parametrize(("wanted", "own"), [("FP8", "fp8"), ("fp8", "FP8"), ("BF16", "bf16"), ("Fp4", "MXFP4")])
+    def test_quantizations_in_any_case(self, wanted: str, own: str) -> None:
+        """Model cards write them in capitals, OpenRouter does not."""
+        endpoints = [make_endpoint("x", quantization=own), make_endpoint("y", quantization="int8")]
+
+        assert ["x"] == tags(route(endpoints, provider={"quantizations": [wanted]}))
 
     def test_a_quantization_that_does_not_exist(self) -> None:
         """Is a misspelt one."""

@@ -6,6 +6,7 @@ GatewayError
 |- AccessError             the caller's rights: Unauthenticated, HostRefused, ManagementOnly, InferenceOnly,
 |                          PaymentRequired, RateLimited
 |- RoutingError            nothing can serve it: ModelNotFound, WrongEndpoint, ConstraintFiltered
+|                          (PrivacyRestricted)
 |- UpstreamError           a provider's fault, each with `failover`:
 |  |- Refused, Throttled (AtCapacity), Unavailable (NotRecorded), TimedOut, Garbled, Cut
 |- ConfigError             the operator's settings; never on the wire
@@ -197,6 +198,7 @@ class RoutingError(GatewayError):
         requested_models: list[str],
         excluded_by: list[str] | None = None,
         detail: str | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.availability = {
@@ -208,7 +210,7 @@ class RoutingError(GatewayError):
         if excluded_by:
             self.availability["excluded_by"] = excluded_by
         if detail:
-            self.availability["constraint"] = {"field": self.constraint_field, "detail": detail}
+            self.availability["constraint"] = {"field": field or self.constraint_field, "detail": detail}
 
 
 class ModelNotFound(RoutingError):
@@ -232,6 +234,12 @@ class ConstraintFiltered(RoutingError):
     """The request's own preferences removed every endpoint."""
 
     availability_code = "constraint_filtered"
+
+
+class PrivacyRestricted(ConstraintFiltered):
+    """They left some, and what is asked of data policies, by the request or for the account, removed the rest."""
+
+    availability_code = "privacy_restricted"
 
 
 class UpstreamError(GatewayError):

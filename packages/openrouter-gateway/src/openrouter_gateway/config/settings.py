@@ -21,7 +21,7 @@ from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
 from openrouter_gateway.config.testing import FaultSettings, RecordingSettings
 from openrouter_gateway.config.toml_lines import find_line
-from openrouter_gateway.config.values import BaseURL, Key, Section
+from openrouter_gateway.config.values import BaseURL, Key, Section, Switch
 from openrouter_gateway.core.catalog import AccountPolicy
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
@@ -169,8 +169,8 @@ class ProviderSettings(Section):
     base_url: BaseURL | None = None
     api_key: Key | None = None
     api_key_env: str | None = None
-    trains_on_prompts: bool | None = None
-    retains_prompts: bool | None = None
+    trains_on_prompts: Switch | None = None
+    retains_prompts: Switch | None = None
     supports_cancel: bool | None = None
     headquarters: Country | None = None
     datacenters: list[Country] | None = None
@@ -275,8 +275,8 @@ class PolicySettings(Section):
 
     allowed_providers: list[str] | None = Field(default=None, description="None: all.")
     ignored_providers: list[str] = Field(default_factory=list[str])
-    zdr: bool = Field(default=False, description="Only endpoints that keep nothing.")
-    deny_training: bool = Field(default=False, description="Only endpoints that do not train on prompts.")
+    zdr: Switch = Field(default=False, description="Only endpoints that keep nothing.")
+    deny_training: Switch = Field(default=False, description="Only endpoints that do not train on prompts.")
 
     def to_core(self) -> AccountPolicy:
         """Return it as planning takes it."""

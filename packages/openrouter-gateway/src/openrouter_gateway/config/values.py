@@ -3,7 +3,7 @@
 from typing import Annotated, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 NO_KEY: Final = "has characters that no key has: only visible ASCII, without spaces, can be sent in a header"
 """Why a key is refused. Never says the key."""
@@ -36,6 +36,18 @@ def _check_base_url(url: str) -> str:
     return url
 
 
+def _check_switch(value: object) -> bool:
+    """Raise `ValueError` for what could be meant either way. Variables of the environment are text."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _SPELT:
+        return _SPELT[value.lower()]
+    raise ValueError("must be true or false")
+
+
+_SPELT: Final = {"true": True, "false": False}
+Switch: TypeAlias = Annotated[bool, BeforeValidator(_check_switch)]
+"""A setting that decides where prompts may go: nothing else than true or false, in the environment by name."""
 Key: TypeAlias = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
 

@@ -5,7 +5,7 @@ JSON value per top-level key, so that what the gateway does not know or need tra
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
@@ -18,9 +18,11 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 SortBy: TypeAlias = Literal["price", "throughput", "latency", "exacto"]
-Quantization: TypeAlias = Literal[
-    "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"
-]
+
+QUANTIZATIONS: Final = frozenset(
+    {"int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"}
+)
+"""What `provider.quantizations` may name, in any case."""
 
 
 class FunctionCall(Struct, frozen=True, kw_only=True):
@@ -130,7 +132,7 @@ class ProviderPreferences(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data_collection: Literal["allow", "deny"] | None = None
     zdr: bool | None = None
     enforce_distillable_text: bool | None = None
-    quantizations: list[Quantization] | None = None
+    quantizations: list[str] | None = None
     sort: SortBy | Sort | None = None
     preferred_min_throughput: float | Cutoffs | None = None
     preferred_max_latency: float | Cutoffs | None = None

@@ -76,19 +76,25 @@ def _explain_modalities(endpoint: Endpoint, needed: frozenset[str]) -> str:
 
 
 _NO_TIERS: Final = TierWish()
-_DEAF: Final = Reason("require_parameters", _explain_modalities)
+_DEAF: Final = Reason("require_parameters", _explain_modalities, "messages")
 _SHORT: Final = Reason(
     "context_length",
     lambda _, tokens: f"has a context shorter than the prompt, which is {tokens} tokens or more",
+    "messages",
     "context_length_exceeded",
 )
 _TERSE: Final = Reason(
     "context_length",
     lambda _, tokens: f"does not write {tokens} tokens, which max_tokens asks for",
+    "max_tokens",
     "max_tokens_exceeded",
 )
-_TIERED: Final = Reason("allowed_providers", lambda _endpoint, _: "is a service tier that was not asked for")
-_NOT_FLEX: Final = Reason("allowed_providers", lambda _endpoint, _: "is not flex, which service_tier asks for")
+_TIERED: Final = Reason(
+    "allowed_providers", lambda _endpoint, _: "is a service tier that was not asked for", "service_tier"
+)
+_NOT_FLEX: Final = Reason(
+    "allowed_providers", lambda _endpoint, _: "is not flex, which service_tier asks for", "service_tier"
+)
 _WORSE: Final = Reason(
     "require_parameters", lambda _, name: f"does not support {name}, and other endpoints of the model do"
 )

@@ -178,7 +178,7 @@ def _rate(endpoint: Endpoint, rate: Callable[[Price], Decimal | None]) -> Decima
 
 
 def _quantizations(endpoint: Endpoint) -> set[str]:
-    own = endpoint.quantization or "unknown"
+    own = (endpoint.quantization or "unknown").lower()
     return {own, _WIDER.get(own, own)}
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from openrouter_gateway.core.catalog import Catalog, Endpoint, Listing, Tier
 from openrouter_gateway.core.chat import ChatRequest, ProviderPreferences, Sort, SortBy
-from openrouter_gateway.errors import ConstraintFiltered, RoutingError
+from openrouter_gateway.errors import ConstraintFiltered, PrivacyRestricted, RoutingError
 from openrouter_gateway.routing.demand import Demand, read_demand
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.filters import Cut, Removal, TierWish, select
@@ -41,7 +41,7 @@ _FIRST_ALONE: Final = Reason(
 
 
 _EXCLUDED_MODEL: Final = Reason(
-    "allowed_providers", lambda _endpoint, _: "is of a model that the router's plugin does not allow"
+    "allowed_providers", lambda _endpoint, _: "is of a model that the router's plugin does not allow", "plugins"
 )
 _FEATURELESS: Final = Reason(
     "require_parameters",
@@ -136,11 +136,15 @@ def refusal_of(plan: RoutePlan) -> RoutingError:
     types = {cut.reason.error_type for cut in plan.cuts}
     too_long = types.pop() if len(types) == 1 else None
     summary = "The request is too long for" if too_long else "No allowed providers are available for"
-    error = ConstraintFiltered(
+    emptied_by = {id(cut.index): cut.reason for cut in plan.cuts}.values()  # the last of each model
+    fields = {reason.field for reason in emptied_by}
+    kind = PrivacyRestricted if all(reason.is_privacy for reason in emptied_by) else ConstraintFiltered
+    error = kind(
         f"{_NO_CHOICE if chosen else f'{summary} the selected model'}. {detail}",
         requested_models=requested,
         excluded_by=reasons,
         detail=detail,
+        field=fields.pop() if len(fields) == 1 else None,
     )
     if too_long:
         error.status, error.error_type = 400, too_long

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from openrouter_gateway.core.catalog import AccountPolicy, Endpoint
-from openrouter_gateway.core.chat import ChatRequest, MaxPrice, ProviderPreferences
+from openrouter_gateway.core.chat import QUANTIZATIONS, ChatRequest, MaxPrice, ProviderPreferences
 from openrouter_gateway.core.plugins import WEB, searches_with
 from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.routing.demand import Demand, sent_parameters, with_synonyms
@@ -25,12 +25,15 @@ NO_PREFERENCES: Final = ProviderPreferences()
 class Reason(Struct, frozen=True):
     """Why endpoints are taken out: OpenRouter's word (`excluded_by`), and the words for one endpoint.
 
-    `explain` is told what was asked for, as the filter was. `error_type`: of the 400 when nothing else was to blame.
+    `explain` is told what was asked for, as the filter was. `field`: of the request, that which asks for it.
+    `error_type`: of the 400 when nothing else was to blame. `is_privacy`: it is about what providers do with prompts.
     """
 
     excluded_by: str
     explain: Callable[[Endpoint, Any], str]
+    field: str = "provider"
     error_type: str | None = None
+    is_privacy: bool = False
 
 
 class Filter(Struct, frozen=True):
@@ -60,7 +63,7 @@ def build_rules(
     """Return a rule per exclusion that is in force. `search_engine` is the one that the gateway itself has.
 
     Raises:
-        BadRequest: a price ceiling is not a number.
+        BadRequest: a price ceiling is not a number, a quantization is none.
     """
     rules: list[Rule] = []
     if preferences is not NO_PREFERENCES:
@@ -94,7 +97,7 @@ def _add_properties(rules: list[Rule], request: ChatRequest, preferences: Provid
     if preferences.enforce_distillable_text:
         rules.append((_DISTILLABLE, None))
     if preferences.quantizations:
-        rules.append((_QUANTIZED, preferences.quantizations))
+        rules.append((_QUANTIZED, read_quantizations(preferences.quantizations)))
     if preferences.max_price is not None:
         ceilings = read_ceilings(preferences.max_price, demand.modalities)
         if ceilings:
@@ -117,6 +120,20 @@ def read_ceilings(wanted: MaxPrice, modalities: frozenset[str]) -> Ceilings:
             if kind in _ALWAYS_PAID or kind in modalities:
                 found.append((kind, ceiling))
     return found
+
+
+def read_quantizations(wanted: Sequence[str]) -> list[str]:
+    """Return names of quantizations in lower case, in which OpenRouter writes them; others capitalise them (FP8).
+
+    Raises:
+        BadRequest: one of them is not known.
+    """
+    lower = [name.lower() for name in wanted]
+    for place, name in enumerate(lower):
+        if name not in QUANTIZATIONS:
+            known = ", ".join(sorted(QUANTIZATIONS))
+            raise BadRequest(f"provider.quantizations[{place}]: {wanted[place]!r} is none of {known}")
+    return lower
 
 
 _ALWAYS_PAID: Final = frozenset({"prompt", "completion", "request"})
@@ -182,14 +199,20 @@ def _says(text: str) -> Callable[[Endpoint, Any], str]:
 
 _TRAINS: Final = "is not known to keep prompts out of training"
 _ONLY: Final = Filter(
-    ListingIndex.named_any, Reason("allowed_providers", _says("is not in provider.only")), spares_stand_ins=True
+    ListingIndex.named_any,
+    Reason("allowed_providers", _says("is not in provider.only"), "provider.only"),
+    spares_stand_ins=True,
 )
 _IGNORE: Final = Filter(
-    ListingIndex.named_none, Reason("allowed_providers", _says("is in provider.ignore")), spares_stand_ins=True
+    ListingIndex.named_none,
+    Reason("allowed_providers", _says("is in provider.ignore"), "provider.ignore"),
+    spares_stand_ins=True,
 )
 _LISTED: Final = Filter(
     ListingIndex.named_any,
-    Reason("allowed_providers", _says("is not in provider.order, and provider.allow_fallbacks is false")),
+    Reason(
+        "allowed_providers", _says("is not in provider.order, and provider.allow_fallbacks is false"), "provider.order"
+    ),
     spares_stand_ins=True,
 )
 _ALLOWED: Final = Filter(
@@ -200,22 +223,39 @@ _FORBIDDEN: Final = Filter(
     ListingIndex.named_none, Reason("allowed_providers", _says("is a provider that this account ignores"))
 )
 _NEVER_RETAINS: Final = Filter(
-    lambda index, _: index.never_retains, Reason("data_policy:zdr", _says("is not known to retain no data"))
+    lambda index, _: index.never_retains,
+    Reason("data_policy:zdr", _says("is not known to retain no data"), "provider.zdr", is_privacy=True),
 )
-_NEVER_TRAINS: Final = Filter(lambda index, _: index.never_trains, Reason("data_policy:training", _says(_TRAINS)))
+_NEVER_TRAINS: Final = Filter(
+    lambda index, _: index.never_trains,
+    Reason("data_policy:training", _says(_TRAINS), "provider.data_collection", is_privacy=True),
+)
 # It is about storing as well as training (section 3.2): of the words for `excluded_by` the latter's is closest.
 _NEVER_COLLECTS: Final = Filter(
-    lambda index, _: index.never_trains & index.never_retains, Reason("data_policy:training", _explain_collection)
+    lambda index, _: index.never_trains & index.never_retains,
+    Reason("data_policy:training", _explain_collection, "provider.data_collection", is_privacy=True),
 )
 _DISTILLABLE: Final = Filter(
     lambda index, _: index.everything if index.listing.model.distillable else 0,
-    Reason("data_policy:training", _says("its author is not known to allow distillation")),
+    Reason(
+        "data_policy:training",
+        _says("its author is not known to allow distillation"),
+        "provider.enforce_distillable_text",
+    ),
 )
 _QUANTIZED: Final = Filter(
     _keep_quantized,
-    Reason("quantization", lambda endpoint, _: f"has quantization {endpoint.quantization or 'unknown'}"),
+    Reason(
+        "quantization",
+        lambda endpoint, _: f"has quantization {endpoint.quantization or 'unknown'}",
+        "provider.quantizations",
+    ),
     spares_stand_ins=True,
 )
-_PRICED: Final = Filter(_keep_priced, Reason("max_price", _explain_price))
-_SUPPORTING: Final = Filter(_keep_supporting, Reason("require_parameters", _explain_support), spares_stand_ins=True)
-_SEARCHING: Final = Filter(_keep_searching, Reason("require_parameters", _explain_search))
+_PRICED: Final = Filter(_keep_priced, Reason("max_price", _explain_price, "provider.max_price"))
+_SUPPORTING: Final = Filter(
+    _keep_supporting,
+    Reason("require_parameters", _explain_support, "provider.require_parameters"),
+    spares_stand_ins=True,
+)
+_SEARCHING: Final = Filter(_keep_searching, Reason("require_parameters", _explain_search, "plugins"))
