@@ -149,7 +149,7 @@ class TestCircuit:
 
         health.record(KEY, now, "failed")
 
-        assert now + OPEN_S == health.views[KEY].broken_until
+        assert now + OPEN_S == health.views[KEY].broken_until == health.views[KEY].failing_until
 
     def test_failed_probes_double_the_pause(self) -> None:
         """Up to five minutes."""
@@ -196,6 +196,7 @@ class TestPause:
         health.record(KEY, START, "throttled", retry_after_s=hint)
 
         assert START + pause == health.views[KEY].broken_until
+        assert health.views[KEY].failing_until <= START
         assert START + pause == health.views[KEY].cooling_until
 
     def test_the_longest_counts(self) -> None:

@@ -23,16 +23,17 @@ from route_samples import (
 )
 
 from openrouter_gateway.core.catalog import Endpoint
-from openrouter_gateway.core.health import EndpointHealth, Percentiles
+from openrouter_gateway.core.health import EndpointHealth, Percentiles, Verdict
 from openrouter_gateway.errors import BadRequest, ConstraintFiltered
 from openrouter_gateway.routing.facts import Facts, Remembered
+from openrouter_gateway.routing.health import OPENS_AFTER, Health
 from openrouter_gateway.routing.index import Row, index_of
 from openrouter_gateway.routing.order import weights
 
 ABC = (priced("a", "1"), priced("b", "2"), priced("c", "3"))
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 RECENT_OUTAGE = EndpointHealth(outage_until=LATER)
-BROKEN = EndpointHealth(broken_until=LATER)
+BROKEN = EndpointHealth(broken_until=LATER, failing_until=LATER)
 
 
 def rows(*endpoints: Endpoint) -> list[Row]:
@@ -339,6 +340,29 @@ class TestList:
 
         assert ["c", "a", "b"] == tags(route(ABC, facts, provider={"order": ["c", "b"]}))
         assert ["c", "b"] == tags(route(ABC, facts, provider={"order": ["c", "b"], "allow_fallbacks": False}))
+
+    def test_a_rate_limit_does_not_change_the_list(self) -> None:
+        """What is listed is tried first all the same, what is not comes last; an open circuit is another matter."""
+        throttled = EndpointHealth(broken_until=LATER, cooling_until=LATER)
+        failing = EndpointHealth(broken_until=LATER, cooling_until=LATER, failing_until=LATER)
+
+        for listed in ({"order": ["c", "b"]}, {"order": ["C"]}, {"order": ["c", "b"], "allow_fallbacks": False}):
+            assert "c" == tags(route(ABC, healths(ABC, c=throttled), provider=listed))[0]
+            assert "c" == tags(route(ABC, healths(ABC, c=failing), provider=listed))[-1]
+        assert ["c", "b", "a"] == tags(route(ABC, healths(ABC, a=throttled), provider={"order": ["c"]}))
+        assert ["a", "b", "c"] == tags(route(ABC, healths(ABC, c=throttled), provider={"sort": "price"}))
+
+    def test_one_429_and_five_failures(self) -> None:
+        """As they are recorded: the first leaves the list as it is, the others open the circuit."""
+        cases: dict[Verdict, tuple[int, list[str]]] = {
+            "throttled": (1, ["c", "a", "b"]),
+            "failed": (OPENS_AFTER, ["a", "b", "c"]),
+        }
+        for verdict, (times, expected) in cases.items():
+            health = Health()
+            for _ in range(times):
+                health.record("a/one|c", NOW, verdict)
+            assert expected == tags(route(ABC, Facts(now=NOW, health=health.views), provider={"order": ["c"]}))
 
     def test_who_is_not_in_the_list_is_accounted_for(self) -> None:
         """When there are no fallbacks."""

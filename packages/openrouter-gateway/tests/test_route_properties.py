@@ -105,9 +105,11 @@ FIELDS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 TIMES = st.sampled_from([0.0, NOW - 1, NOW + 1])
 PERCENTILES = st.none() | st.builds(Percentiles, *[st.sampled_from([0.4, 5.0, 60.0])] * 4)
+BREAKS = st.sampled_from([(0.0, 0.0), (NOW - 1, NOW - 1), (NOW + 1, 0.0), (NOW + 1, NOW + 1)])
+"""Until when an endpoint is broken, and until when that is because it fails: never longer."""
 HEALTH = st.builds(
-    EndpointHealth,
-    broken_until=TIMES,
+    lambda breaks, **fields: EndpointHealth(broken_until=breaks[0], failing_until=breaks[1], **fields),
+    BREAKS,
     outage_until=TIMES,
     standing=st.sampled_from([0, 0, 1, 2]),
     measured_until=TIMES,
@@ -253,7 +255,10 @@ def test_the_order_is_the_callers(
 def check_part(part: list[Endpoint], facts: Facts, provider: dict[str, Any], tier_wanted: str | None) -> None:
     def is_broken(endpoint: Endpoint) -> bool:
         health = facts.health.get(endpoint.key)
-        return endpoint.key in facts.busy or (health is not None and health.broken_until > facts.now)
+        listed = [name.lower() for name in provider.get("order") or ()]
+        if endpoint.key in facts.busy or health is None:
+            return endpoint.key in facts.busy
+        return (health.broken_until if full_names(endpoint).isdisjoint(listed) else health.failing_until) > facts.now
 
     broken = [is_broken(endpoint) for endpoint in part]
     assert sorted(broken) == broken

@@ -31,12 +31,14 @@ class EndpointHealth(Struct, frozen=True, kw_only=True, gc=False):
     """An endpoint as planning sees it. Every `..._until` is a time, past when the trouble is over.
 
     `broken_until`: it is not to be tried before the others: its circuit is open, it is being probed, or it asked for
-    a pause. `outage_until`: it had significant failures in the 30 seconds before. `latency` and `throughput` cover
-    five minutes, and hold until `measured_until`. `tool_success` is the share of tool-calling replies, of
-    `tool_requests` in two hours, whose calls were well-formed.
+    a pause. `failing_until`: the same without pauses, which say that it is busy, not that it fails. `outage_until`: it
+    had significant failures in the 30 seconds before. `latency` and `throughput` cover five minutes, and hold until
+    `measured_until`. `tool_success` is the share of tool-calling replies, of `tool_requests` in two hours, whose calls
+    were well-formed.
     """
 
     broken_until: float = 0.0
+    failing_until: float = 0.0
     outage_until: float = 0.0
     standing: Standing = 0
     failures_in_a_row: int = 0

@@ -251,8 +251,10 @@ class _Record:
         """Return the value that plans read."""
         attempts, tool_requests, tool_success = self._statistics
         latency, throughput = self._percentiles
+        failing_until = max(self.open_until, self.probing_until)
         return EndpointHealth(
-            broken_until=max(self.open_until, self.probing_until, self.cooling_until),
+            broken_until=max(failing_until, self.cooling_until),
+            failing_until=failing_until,
             outage_until=self._outage_until,
             standing=self._standing,
             failures_in_a_row=self._failures,

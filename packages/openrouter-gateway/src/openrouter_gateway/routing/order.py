@@ -1,7 +1,8 @@
 """In which order endpoints are tried: the caller's list, a strict sort, or balanced by price among the steady ones.
 
 OpenRouter API, provider routing (2026-08-22). Whatever the order, endpoints that are broken (open circuit, asked for
-a pause, at their concurrency limit) go to the end: they are the last resort, never gone.
+a pause, at their concurrency limit) go to the end: they are the last resort, never gone. A pause alone moves none that
+the caller has listed.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,7 +89,7 @@ def arrange(rows: list[Row], wish: Wish, facts: Facts) -> Arrangement:
     if wish.priority_first and "priority" in map(_TIER_OF, rows):
         ordered.sort(key=lambda row: row.tier != "priority")
     if facts.health or facts.busy:
-        ordered = _sink_broken(ordered, facts)
+        ordered = _sink_broken(ordered, wish, facts)
     return Arrangement(ordered, wish, facts, pool)
 
 
@@ -236,12 +237,22 @@ def _promote_remembered(rows: list[Row], facts: Facts) -> list[Row]:
     return rows
 
 
-def _sink_broken(rows: list[Row], facts: Facts) -> list[Row]:
+def _sink_broken(rows: list[Row], wish: Wish, facts: Facts) -> list[Row]:
     health, now, busy = facts.health, facts.now, facts.busy
     broken = [row for row in rows if health.get(row.key, _UNKNOWN).broken_until > now]
+    if broken and wish.listed:
+        broken = [row for row in broken if _is_sunk(row, health[row.key], wish, now)]
     if busy:
         broken = [row for row in rows if row in broken or row.key in busy]
     return [row for row in rows if row not in broken] + broken if broken else rows
+
+
+def _is_sunk(row: Row, view: EndpointHealth, wish: Wish, now: float) -> bool:
+    """Return whether one that is broken is the last resort: where the caller has it in a list, only if it fails.
+
+    A rate limit is no outage (section 3.4): the list says that this endpoint is worth a try before all others.
+    """
+    return view.failing_until > now or row.names.isdisjoint(wish.listed)
 
 
 def _notes_on(rows: list[Row], wish: Wish, facts: Facts) -> dict[str, str]:
@@ -255,7 +266,8 @@ def _notes_on(rows: list[Row], wish: Wish, facts: Facts) -> dict[str, str]:
         is_free = wish.by == "balanced" or (wish.by == "order" and row.names.isdisjoint(wish.listed))
         texts = {
             "is at its concurrency limit": row.key in facts.busy,
-            "is left alone after failures, or because it asked for a pause": is_broken(view, facts.now),
+            "is left alone after failures, or because it asked for a pause": is_broken(view, facts.now)
+            and _is_sunk(row, view, wish, facts.now),
             "served this conversation before, and has its prompt cached": row.key == remembered,
             "is not known to reach the preferred throughput and latency": row in slow
             and (is_free or wish.by != "order"),
