@@ -505,6 +505,85 @@ def test_routing_when_all_fail(name: str, gateway: Gateway, provider: GuideProvi
     assert set(ROUTES[name]) == set(provider.asked)
 
 
+PACES: Final = {"openai": (0.2, 100), "azure": (0.02, 1), "openrouter": (0.6, 30)}
+"""Seconds to the answer and tokens in it: 500, 50 and 50 tokens per second at most."""
+
+
+def test_routing_by_what_was_measured(tmp_path: Path, run: Run) -> None:
+    """Each provider has answered once, and the one that was best at it serves every time; another when it fails."""
+    with (
+        running_guide_provider() as provider,
+        running_gateway(tmp_path / "gateway", CONFIG.replace("ROOT", provider.root)) as gateway,
+    ):
+        provider.paces = dict(PACES)
+        for slug in PACES:
+            only: Json = {"only": [slug]}
+            model = ChatOpenRouter(
+                model="openai/gpt-4o", base_url=gateway.base_url, api_key=KEY, openrouter_provider=only
+            )
+            model.invoke("Say hi.")
+        assert list(PACES) == provider.asked
+        for by, best in {"throughput": "openai", "latency": "azure"}.items():
+            provider.down.clear()
+            for _ in range(5):
+                assert f"{NAMES[best]}\n" == run(f"routing_sort_{by}", gateway).output
+            provider.down = {best}
+            provider.seen.clear()
+            run(f"routing_sort_{by}", gateway)
+            assert best == provider.asked[0] != provider.asked[-1]
+
+
+MODELS: Final = """
+[embedded]
+enabled = false
+
+[auth]
+keys = ["sk-or-guide-1234567890"]
+
+[providers.dear]
+base_url = "ROOT/dear/v1"
+models = [{ id = "acme/large", pricing = { prompt = "0.000009", completion = "0.00009" } }]
+
+[providers.middling]
+base_url = "ROOT/middling/v1"
+models = [{ id = "acme/large", pricing = { prompt = "0.000002", completion = "0.00002" } }]
+
+[providers.cheap]
+base_url = "ROOT/cheap/v1"
+models = [{ id = "acme/small", pricing = { prompt = "0.000001", completion = "0.00001" } }]
+"""
+
+
+def test_models_to_fall_back_to(tmp_path: Path) -> None:
+    """They come when every provider of the first has failed; with "sort", the providers of all are one list."""
+    cases: list[tuple[str | None, set[str], list[str]]] = [
+        ("fallback", set(), ["middling"]),
+        ("fallback", {"middling"}, ["middling", "dear"]),
+        ("fallback", {"middling", "dear"}, ["middling", "dear", "cheap"]),
+        (None, {"middling", "dear"}, ["middling", "dear", "cheap"]),
+        ("sort", set(), ["cheap"]),
+        ("sort", {"cheap"}, ["cheap", "middling"]),
+    ]
+    with (
+        running_guide_provider() as provider,
+        running_gateway(tmp_path, MODELS.replace("ROOT", provider.root)) as gateway,
+    ):
+        for route, provider.down, asked in cases:
+            provider.seen.clear()
+            model = ChatOpenRouter(
+                model="acme/large",
+                models=["acme/small"],
+                route=route,
+                openrouter_provider={"sort": "price"},
+                base_url=gateway.base_url,
+                api_key=KEY,
+                max_retries=0,
+            )
+            message = model.invoke("Say hi.")
+            served = "acme/small" if asked[-1] == "cheap" else "acme/large"
+            assert (asked, served) == (provider.asked, message.response_metadata["model_name"])
+
+
 @pytest.mark.parametrize("by", ["throughput", "latency"])
 def test_preferences_reach_an_upstream_that_understands_them(
     by: str, gateway: Gateway, provider: GuideProvider, run: Run

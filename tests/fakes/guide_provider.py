@@ -1,7 +1,7 @@
 """The providers behind the guide's examples: one real server on loopback in the role of many, with scripted answers.
 
-The path names the provider, `/<slug>/v1/chat/completions`; `down` holds those that answer 503. The others answer by
-the first rule that fits:
+The path names the provider, `/<slug>/v1/chat/completions`; `down` holds those that answer 503, `paces` how long one of
+them takes to answer and how many tokens it says it has written. They answer by the first rule that fits:
 
     a tool, and the user spoke last     a call of it, for San Francisco
     a JSON Schema                       the object of its name in `OBJECTS`
@@ -15,6 +15,7 @@ that is posted is kept in `posted`, as a collector of traces would.
 import json
 import re
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ class GuideProvider:
 
     port: int = 0
     down: set[str] = field(default_factory=set[str])
+    paces: dict[str, tuple[float, int]] = field(default_factory=dict[str, tuple[float, int]])
     seen: list[Seen] = field(default_factory=list[Seen])
     posted: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
     cached: set[str] = field(default_factory=set[str])
@@ -91,6 +93,7 @@ class GuideProvider:
     def forget(self) -> None:
         """Start afresh."""
         self.down.clear()
+        self.paces.clear()
         self.seen.clear()
         self.posted.clear()
         self.cached.clear()
@@ -205,6 +208,9 @@ class _Exchange(BaseHTTPRequestHandler):
             self._send(503, b'{"error": {"message": "Try later."}}', retry_after="0")
             return
         answer = provider.answer(body)
+        if slug in provider.paces:
+            seconds, answer["usage"]["completion_tokens"] = provider.paces[slug]
+            time.sleep(seconds)
         if body.get("stream"):
             events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _chunks_of(answer))
             self._send(200, f"{events}data: [DONE]\n\n".encode(), kind="text/event-stream")
