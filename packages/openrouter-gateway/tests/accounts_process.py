@@ -54,8 +54,9 @@ async def main(url: str, redis: str, journal: str, secret: str, count: int) -> N
             return False
         assert claim is not None
         await asyncio.sleep(0.002)
-        ledger.record(make_generation(0, id=name, cost=Cost(prompt=CENT), key_hash=grant.key_hash))
-        accountant.settle(claim, Cost(prompt=CENT), 5)
+        generation = make_generation(0, id=name, cost=Cost(prompt=CENT), key_hash=grant.key_hash)
+        ledger.record(generation)
+        accountant.settle(claim, generation)
         return True
 
     succeeded = sum(await asyncio.gather(*(call(number) for number in range(count))))

@@ -3,6 +3,7 @@
 import atexit
 import functools
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -28,9 +29,13 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
-        while not self._socket.exists():
+        while not self._listens():
             assert time.monotonic() < deadline, "Redis did not start"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._socket)) == 0
 
     def stop(self) -> None:
         """Stop it at once; what it held is lost."""

@@ -23,7 +23,7 @@ from openrouter_gateway.stores.accountant import Accountant, _charged
 from openrouter_gateway.stores.accounts import Accounts, NewKey
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.ledger import Ledger
-from openrouter_gateway.stores.state import SharedState, StateUnavailable, to_usd
+from openrouter_gateway.stores.state import Claim, SharedState, StateUnavailable, to_usd
 from openrouter_gateway.stores.state_memory import MemoryState
 from openrouter_gateway.stores.state_redis import RedisState
 
@@ -170,10 +170,13 @@ class Setup:
         claim = await self.accountant.reserve(grant, name, Estimate(estimate, 10), self.now)
         assert claim is not None
         await asyncio.sleep(0)
-        self.ledger.record(
-            make_generation(0, id=name, created=self.now, cost=Cost(prompt=cost), key_hash=made.key.hash)
-        )
-        self.accountant.settle(claim, Cost(prompt=cost), 5)
+        self.end(claim, cost=cost)
+
+    def end(self, claim: Claim, *, cost: Decimal = CENT) -> None:
+        """End what was reserved."""
+        generation = make_generation(0, id=claim.id, created=self.now, cost=Cost(prompt=cost), key_hash=claim.key)
+        self.ledger.record(generation)
+        self.accountant.settle(claim, generation)
 
     async def used(self, made: NewKey) -> Decimal:
         """Return the ledger's sum."""
@@ -287,7 +290,7 @@ class TestLimits:
         assert claim is not None
         with pytest.raises(PaymentRequired, match="together with what running requests"):
             await setup.call(made)
-        setup.accountant.settle(claim, Cost(), 0)
+        setup.end(claim, cost=Decimal(0))
         await settled(setup)
         await setup.call(made)
 
@@ -331,7 +334,41 @@ class TestLimits:
         assert headers[b"x-ratelimit-remaining"] == b"0"
         assert int(headers[b"x-ratelimit-reset"]) / 1000 == pytest.approx(CREATED_S + wait, abs=1)
         assert claim is not None
-        setup.accountant.settle(claim, Cost(), 10)
+        setup.end(claim, cost=Decimal(0))
+
+    @pytest.mark.parametrize("written", [False, True], ids=["still waiting for the database", "in the database"])
+    @pytest.mark.parametrize("seeded", [False, True], ids=["no seed yet", "seeded without it"])
+    async def test_a_server_that_has_lost_everything(self, tmp_path: Path, written: bool, seeded: bool) -> None:
+        """What ran over it is charged once, so that a used-up key does not go on; and its ledger agrees."""
+        server = new_server()
+        setup = Setup(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "journal", RedisState(server.url))
+        await setup.open()
+        made = await setup.make(limit=4 * CENT)
+        await setup.call(made)
+        await settled(setup)
+        grant = setup.accountant.admit(made.secret)
+        claim = await setup.accountant.reserve(grant, "gen-r", Estimate(CENT, 1), setup.now)
+        assert claim is not None
+        server.stop()
+        server.start()
+        await setup.accountant._beat()  # notices that its connection has ended
+        if seeded:
+            await setup.call(made)
+        if written:
+            server.stop()
+        setup.end(claim, cost=2 * CENT)
+        if written:
+            await setup.ledger.flush()
+            server.start()
+            await setup.accountant._beat()
+        if not seeded:
+            await setup.call(made)
+        await settled(setup)
+        assert await setup.used(made) == 4 * CENT
+        with pytest.raises(PaymentRequired, match=r"0\.040* USD of this key's limit of 0\.04 are used$"):
+            await setup.call(made)
+        await setup.close()
+        server.remove()
 
     async def test_a_server_that_is_gone(self, tmp_path: Path) -> None:
         """Keys with limits wait for it, others do not, and what ran meanwhile is settled when it is back."""
@@ -345,12 +382,17 @@ class TestLimits:
         with pytest.raises(StateUnavailable):
             await setup.call(limited)
         grant = setup.accountant.admit(free.secret)
-        assert await setup.accountant.reserve(grant, "gen-f", Estimate(CENT, 1), setup.now) is None
+        claim = await setup.accountant.reserve(grant, "gen-f", Estimate(CENT, 1), setup.now)
+        assert claim is not None
+        setup.end(claim)
         server.start()
         await settled(setup)
         await setup.call(limited)
         await settled(setup)
         assert await setup.used(limited) == 2 * CENT
+        await setup.accounts.change(free.key.hash, {"limit": CENT})
+        with pytest.raises(PaymentRequired):
+            await setup.call(free)
         await setup.close()
         server.remove()
 

@@ -19,6 +19,7 @@ from openrouter_gateway.stores.state import (
     Budget,
     Claim,
     Exhausted,
+    Seed,
     SharedState,
     StateUnavailable,
     Throttle,
@@ -32,6 +33,7 @@ from openrouter_gateway.stores.state_redis import RedisState
 NOW = 1_771_043_112.25
 KEY = "5e" * 32
 USD = 10**18
+ENDED_US = 1_771_043_113_500_000
 
 
 async def redis_state() -> RedisState:
@@ -73,9 +75,14 @@ def make_claim(number: int = 0, *, limit: int | None = USD, now: float = NOW, **
     return Claim(**(values | fields))
 
 
+async def used_or_unknown(state: SharedState, scope: str = "s") -> object:
+    """Return what a claim that can never be let in is told."""
+    return await state.reserve(make_claim(id="probe", budgets=(Budget(scope, 0),)))
+
+
 async def used(state: SharedState, scope: str = "s") -> tuple[int, int]:
     """Return what is used and reserved of a scope, as a claim that can never be let in is told."""
-    refusal = await state.reserve(make_claim(id="probe", budgets=(Budget(scope, 0),)))
+    refusal = await used_or_unknown(state, scope)
     assert isinstance(refusal, Exhausted)
     return refusal.used, refusal.reserved
 
@@ -86,62 +93,57 @@ class TestBudgets:
     async def test_a_scope_has_to_be_seeded_once(self, state: SharedState) -> None:
         claim = make_claim(budgets=(Budget("s", USD), Budget("other", None)))
         assert await state.reserve(claim) == Unknown(("s", "other"))
-        await state.seed("s", 7)
-        await state.seed("s", 9)
+        await state.seed("s", Seed(used=7))
+        await state.seed("s", Seed(used=9))
         assert await state.reserve(claim) == Unknown(("other",))
-        await state.seed("other", 0)
+        await state.seed("other", Seed(used=0))
         assert await state.reserve(claim) is None
         assert await used(state) == (7, USD // 100)
 
     async def test_a_reservation_becomes_the_cost(self, state: SharedState) -> None:
-        await state.seed("s", 5)
+        await state.seed("s", Seed(used=5))
         claim = make_claim()
         await state.reserve(claim)
-        assert await state.settle(claim, 3, 10) == ()
-        assert await state.settle(claim, 3, 10) == (), "settled twice"
+        assert await state.settle(claim, 3, 10, ENDED_US) == ()
+        assert await state.settle(claim, 3, 10, ENDED_US) == (), "settled twice"
         assert await used(state) == (8, 0)
 
     async def test_a_claim_that_is_sent_twice_reserves_once(self, state: SharedState) -> None:
         """As it is when the answer to the first was lost."""
-        await state.seed("s", 5)
+        await state.seed("s", Seed(used=5))
         assert await state.reserve(make_claim()) is None
         assert await state.reserve(make_claim()) is None
         assert await used(state) == (5, USD // 100)
 
-    async def test_a_cost_that_was_not_reserved_is_not_charged(self, state: SharedState) -> None:
-        await state.seed("s", 5)
-        assert await state.settle(make_claim(), 3, 10) == ()
-        assert await used(state) == (5, 0)
-
     async def test_a_used_up_budget_is_said_with_both_sums(self, state: SharedState) -> None:
-        await state.seed("s", USD - USD // 100)
+        await state.seed("s", Seed(used=USD - USD // 100))
         assert await state.reserve(make_claim(1)) is None
         assert await state.reserve(make_claim(2)) == Exhausted(Budget("s", USD), USD - USD // 100, USD // 100)
 
     async def test_of_two_budgets_both_have_to_have_room(self, state: SharedState) -> None:
         """The one that has is left as it was."""
-        await state.seed("s", 0)
-        await state.seed("other", USD)
+        await state.seed("s", Seed(used=0))
+        await state.seed("other", Seed(used=USD))
         claim = make_claim(budgets=(Budget("s", USD), Budget("other", USD)))
         assert await state.reserve(claim) == Exhausted(Budget("other", USD), USD, 0)
         assert await used(state) == (0, 0)
 
     @pytest.mark.parametrize("limit", [0, 1, USD, 5_000_000 * USD, 2 * USD - 1])
     async def test_the_last_unit_counts(self, state: SharedState, limit: int) -> None:
-        await state.seed("s", limit)
+        await state.seed("s", Seed(used=limit))
         assert isinstance(await state.reserve(make_claim(1, limit=limit)), Exhausted)
         assert await state.reserve(make_claim(2, limit=limit + 1)) is None
 
     async def test_a_thousand_at_once(self, state: SharedState) -> None:
         """A dollar is a hundred calls of a cent, however many try."""
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
 
         async def call(number: int) -> bool:
             claim = make_claim(number)
             if await state.reserve(claim) is not None:
                 return False
             await asyncio.sleep(0)
-            await state.settle(claim, USD // 100, 10)
+            await state.settle(claim, USD // 100, 10, ENDED_US)
             return True
 
         assert sum(await asyncio.gather(*(call(number) for number in range(1000)))) == 100
@@ -158,7 +160,7 @@ class TestBudgets:
 async def test_sums_are_exact(state: SharedState, costs: list[tuple[int, int]]) -> None:
     """To the last of eighteen digits, reserved and used, in any order."""
     scope = f"exact-{id(costs)}-{len(costs)}"
-    await state.seed(scope, 10**9 - 1)
+    await state.seed(scope, Seed(used=10**9 - 1))
     before = await used(state, scope)
     claims = [
         make_claim(number, id=f"{scope}-{number}", budgets=(Budget(scope, None),), estimate=estimate)
@@ -168,7 +170,7 @@ async def test_sums_are_exact(state: SharedState, costs: list[tuple[int, int]]) 
         assert await state.reserve(claim) is None
     assert await used(state, scope) == (before[0], before[1] + sum(claim.estimate for claim in claims))
     for claim, (_, cost) in reversed(list(zip(claims, costs, strict=True))):
-        await state.settle(claim, cost, 0)
+        await state.settle(claim, cost, 0, ENDED_US)
     assert await used(state, scope) == (before[0] + sum(cost for _, cost in costs), before[1])
 
 
@@ -177,7 +179,7 @@ class TestRates:
 
     async def test_requests(self, state: SharedState) -> None:
         """The third has to wait until the first is a minute ago."""
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         rates = Rates(requests_per_minute=2)
         assert await state.reserve(make_claim(1, rates=rates, now=NOW)) is None
         assert await state.reserve(make_claim(2, rates=rates, now=NOW + 20)) is None
@@ -188,37 +190,37 @@ class TestRates:
 
     async def test_tokens_are_corrected(self, state: SharedState) -> None:
         """The estimate counts until the request is over, then what it used."""
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         rates = Rates(tokens_per_minute=10)
         claim = make_claim(1, rates=rates, tokens=10)
         assert await state.reserve(claim) is None
         assert await state.reserve(make_claim(2, rates=rates)) == Throttle("tokens", int(NOW) + 61)
-        await state.settle(claim, 0, 9)
+        await state.settle(claim, 0, 9, ENDED_US)
         assert await state.reserve(make_claim(2, rates=rates, tokens=5)) is None
         assert isinstance(await state.reserve(make_claim(3, rates=rates)), Throttle)
 
     async def test_a_correction_of_what_is_forgotten_changes_nothing(self, state: SharedState) -> None:
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         rates = Rates(tokens_per_minute=5)
         old = make_claim(1, rates=rates, tokens=3)
         assert await state.reserve(old) is None
         later = NOW + 200
         assert await state.reserve(make_claim(2, rates=rates, tokens=4, now=later)) is None
-        await state.settle(old, 0, 1_000_000)
+        await state.settle(old, 0, 1_000_000, ENDED_US)
         assert await state.reserve(make_claim(3, rates=rates, tokens=4, now=later)) is None
 
     async def test_concurrency(self, state: SharedState) -> None:
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         rates = Rates(concurrent_requests=1)
         claim = make_claim(1, rates=rates)
         assert await state.reserve(claim) is None
         assert await state.reserve(make_claim(2, rates=rates)) == Throttle("concurrency", None)
-        await state.settle(claim, 0, 0)
+        await state.settle(claim, 0, 0, ENDED_US)
         assert await state.reserve(make_claim(2, rates=rates)) is None
 
     async def test_a_refused_request_takes_nothing(self, state: SharedState) -> None:
         """Neither of budgets nor of the other rates."""
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         rates = Rates(requests_per_minute=1, tokens_per_minute=1000, concurrent_requests=5)
         assert await state.reserve(make_claim(1, rates=rates)) is None
         for number in range(2, 20):
@@ -236,7 +238,7 @@ class TestRates:
             now += (number * 7919 % 37) / 3 if number % 50 else 500
             claim = make_claim(number, now=now, rates=rates, tokens=number % 17, limit=None)
             for state in (memory, shared):
-                await state.seed("s", 0)
+                await state.seed("s", Seed(used=0))
             verdict = await memory.reserve(claim)
             assert await shared.reserve(claim) == verdict, number
             if verdict is None:
@@ -244,7 +246,7 @@ class TestRates:
             if running and number % 3:
                 ended = running.pop(number % len(running))
                 for state in (memory, shared):
-                    await state.settle(ended, number, number % 23)
+                    await state.settle(ended, number, number % 23, ENDED_US)
         await shared.close()
 
 
@@ -322,7 +324,7 @@ class TestCrash:
         """Nothing is charged twice, whoever comes when."""
         await empty_redis()
         crashed, other = await redis_state(), await redis_state()
-        await other.seed("s", 0)
+        await other.seed("s", Seed(used=0))
         rates = Rates(concurrent_requests=1)
         claim = make_claim(1, rates=rates)
         await crashed.beat(NOW)
@@ -338,9 +340,9 @@ class TestCrash:
 
         await other.forget("gen-1", NOW + 3600)
         assert await other.orphans() == ["gen-1"], "a week has not passed"
-        await other.adopt("gen-1", 7, NOW)
-        await other.adopt("gen-1", 7, NOW)
-        assert await crashed.settle(claim, 7, 10) == (), "it was only slow"
+        await other.adopt("gen-1", 7, ENDED_US, NOW)
+        await other.adopt("gen-1", 7, ENDED_US, NOW)
+        assert await crashed.settle(claim, 7, 10, ENDED_US) == (), "it was only slow"
         assert await used(other) == (7, USD // 100)
         assert await other.orphans() == []
         await crashed.close()
@@ -349,13 +351,13 @@ class TestCrash:
     async def test_a_slow_process_settles_itself(self) -> None:
         await empty_redis()
         slow, other = await redis_state(), await redis_state()
-        await other.seed("s", 0)
+        await other.seed("s", Seed(used=0))
         claim = make_claim(1)
         await slow.beat(NOW)
         await slow.reserve(claim)
         await other.beat(NOW + DEAD_AFTER_S + 1)
-        await slow.settle(claim, 9, 10)
-        await other.adopt("gen-1", 9, NOW)
+        await slow.settle(claim, 9, 10, ENDED_US)
+        await other.adopt("gen-1", 9, ENDED_US, NOW)
         assert await used(other) == (9, 0)
         assert await other.orphans() == []
         await slow.close()
@@ -378,7 +380,7 @@ class TestCrash:
     async def test_an_orphan_is_given_up_after_a_week(self) -> None:
         await empty_redis()
         crashed, other = await redis_state(), await redis_state()
-        await other.seed("s", 0)
+        await other.seed("s", Seed(used=0))
         await crashed.beat(NOW)
         await crashed.reserve(make_claim(1))
         await other.beat(NOW + 100)
@@ -395,19 +397,97 @@ class TestServer:
         """After the server has lost everything, settling says what is to be seeded; it does not make sums up."""
         await empty_redis()
         state = await redis_state()
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         claim = make_claim()
         await state.reserve(claim)
         await empty_redis()
-        assert await state.settle(claim, 5, 5) == ()
-        assert await state.reserve(claim) == Unknown(("s",))
+        assert await state.settle(claim, 5, 5, ENDED_US) == ("s",)
+        assert await used_or_unknown(state) == Unknown(("s",))
+        await state.seed("s", Seed(used=5, later=[claim.id]))
+        assert await state.settle(claim, 5, 5, ENDED_US) == ()
+        assert await used(state) == (5, 0), "it was in the seed"
         await state.close()
+
+    @pytest.mark.parametrize(
+        ("seed", "charged"),
+        [
+            (Seed(used=5), True),
+            (Seed(used=5, until_us=ENDED_US - 1, later=["gen-8", "gen-9"]), True),
+            (Seed(used=5, until_us=ENDED_US - 1, later=["gen-8", "gen-0"]), False),
+            (Seed(used=5, until_us=ENDED_US), False),
+        ],
+    )
+    @pytest.mark.parametrize("repeats", [0, 2])
+    async def test_a_lost_reservation_is_charged_once(self, seed: Seed, charged: bool, repeats: int) -> None:
+        """Unless what the scope was seeded with had it already; however often it is sent."""
+        await empty_redis()
+        state = await redis_state()
+        claim = make_claim(budgets=(Budget("s", USD), Budget("other", None)))
+        await state.seed("s", Seed(used=0))
+        await state.seed("other", Seed(used=0))
+        await state.reserve(claim)
+        await empty_redis()
+        await state.seed("s", seed)
+        for _ in range(1 + repeats):
+            assert await state.settle(claim, 3, 10, ENDED_US) == ("other",)
+        await state.seed("other", Seed(used=7))
+        for _ in range(1 + repeats):
+            assert await state.settle(claim, 3, 10, ENDED_US) == ()
+        assert await used(state) == (5 + 3 * charged, 0)
+        assert await used(state, "other") == (7 + 3, 0)
+        await state.close()
+
+    async def test_a_scope_that_was_seeded_anew(self) -> None:
+        """Leases of the seeding before it are asked for, too, and give nothing back to the new one."""
+        from redis.asyncio import Redis
+
+        await empty_redis()
+        state = await redis_state()
+        await state.seed("s", Seed(used=5))
+        before, counted = make_claim(1), make_claim(2)
+        await state.reserve(before)
+        await state.reserve(counted)
+        async with Redis.from_url(shared_server().url) as client:
+            await client.delete("{openrouter-gateway}:scope:s")
+        await state.seed("s", Seed(used=7, later=[counted.id]))
+        assert await state.settle(before, 3, 10, ENDED_US) == ()
+        assert await state.settle(counted, 2, 10, ENDED_US) == ()
+        assert await used(state) == (7 + 3, 0)
+        await state.close()
+
+    async def test_what_was_charged_is_forgotten_in_time(self) -> None:
+        """Once its process has heard of it; one that was taken for gone may still come with it for a day."""
+        from redis.asyncio import Redis
+
+        await empty_redis()
+        slow, other = await redis_state(), await redis_state()
+        await slow.seed("s", Seed(used=0))
+        claims = [make_claim(number) for number in range(2)]
+        await slow.beat(NOW)
+        for claim in claims:
+            await slow.reserve(claim)
+            await slow.settle(claim, 3, 10, ENDED_US)
+        async with Redis.from_url(shared_server().url) as client:
+            assert len(await client.hkeys(slow._leases)) == 2
+            assert await other.beat(NOW + DEAD_AFTER_S + 1) == 0
+            assert await client.hkeys(slow._leases) == []
+            for claim in claims:
+                assert await slow.settle(claim, 3, 10, ENDED_US) == ()
+            assert await used(other) == (6, 0)
+            third = make_claim(3)
+            await slow.reserve(third)
+            await slow.settle(third, 1, 10, ENDED_US)
+            await slow.beat(NOW + 90_000)
+            assert await client.hkeys(slow._leases) == []
+            assert await client.zcard("{openrouter-gateway}:settled") == 0
+        await slow.close()
+        await other.close()
 
     async def test_a_cancelled_caller_spoils_nothing(self) -> None:
         """What it sent is sent, and the others have their own answers."""
         await empty_redis()
         state = await redis_state()
-        await state.seed("s", 0)
+        await state.seed("s", Seed(used=0))
         claims = [make_claim(number, budgets=(Budget("s", None),)) for number in range(300)]
         tasks = [asyncio.ensure_future(state.reserve(claim)) for claim in claims]
         await asyncio.sleep(0)

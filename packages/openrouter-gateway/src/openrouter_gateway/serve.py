@@ -483,7 +483,7 @@ class _Generation:
             self._content_log.keep(content_of(self._request, generation, self.transcript, error))
         self._services.observer.observe(generation, self._request, self.transcript, call.origin, self._grant.key)
         if self._claim is not None:
-            self._services.accountant.settle(self._claim, cost, usage.prompt_tokens + usage.completion_tokens)
+            self._services.accountant.settle(self._claim, generation)
 
 
 def _encode_chunk(step: Step) -> msgspec.Raw:

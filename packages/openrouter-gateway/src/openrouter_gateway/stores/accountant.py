@@ -4,8 +4,9 @@ Before a call its estimate is reserved, after it the cost is settled. Budgets of
 `limit_reset`, or in all, by the time at which the generation began; and the credits, once any were paid in, which all
 keys of the store share. Keys of the configuration have no limits and use no credits.
 
-While the shared state cannot be reached, keys without any limit are served, and what they use then is missing in the
-state until it is seeded again (an hour after the key's last request); the ledger has it.
+While the shared state cannot be reached, keys without any limit are served, and what they use then is charged once it
+can be, within ten minutes; after that it is missing in the state until that is seeded again (an hour after the key's last
+request). The ledger has it.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -24,12 +25,15 @@ from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.errors import GatewayError, PaymentRequired, RateLimited
 from openrouter_gateway.stores.accounts import Accounts
+from openrouter_gateway.stores.ledger import Tally
 from openrouter_gateway.stores.money import round_usd
+from openrouter_gateway.stores.rows import ended_us
 from openrouter_gateway.stores.state import (
     BEAT_INTERVAL_S,
     Budget,
     Claim,
     Exhausted,
+    Seed,
     SharedState,
     StateUnavailable,
     Throttle,
@@ -42,6 +46,11 @@ CREDITS_SCOPE: Final = "credits"
 _FLUSH_TIMEOUT_S: Final = 3.0
 _RETRY_S: Final = 1.0
 _RETRIES: Final = 600
+_MOST_UNSETTLED: Final = 1_000
+"""Beyond, what keys without limits use while the state's server is down is left to the ledger."""
+_MICRO: Final = 1_000_000
+_LATELY_S: Final = 60.0
+"""Rows of what ended before are in the database: processes write within a tenth of a second."""
 _MOST_UNITS: Final = 10**24
 _log = logging.getLogger(__name__)
 
@@ -55,6 +64,10 @@ class Record(Protocol):
 
     async def costs(self, since_s: float = 0.0, *, key_hash: str | None = None) -> dict[str, Decimal]:
         """Return USD by key since a moment."""
+        ...
+
+    async def tally(self, since_s: float, *, ended_after_us: int, key_hash: str | None = None) -> Tally:
+        """Return `costs` with the ids of those in it that ended after a moment."""
         ...
 
     async def find(self, generation_id: str) -> Generation | None:
@@ -161,11 +174,11 @@ class Accountant:
         try:
             refusal = await self._take(claim)
         except BaseException as error:
-            # The server may have heard, and only its answer be lost.
-            self._settle_in_background(claim, 0, 0)
             if isinstance(error, StateUnavailable) and _is_unlimited(claim):
                 _log.warning("%s is let in without a reservation: %s", claim.id, error.message)
-                return None
+                return claim if len(self._settling) < _MOST_UNSETTLED else None
+            # The server may have heard, and only its answer be lost.
+            self._settle_in_background(claim, 0, 0, 0)
             raise
         if refusal is None:
             return claim
@@ -203,18 +216,21 @@ class Accountant:
 
     async def _seed_now(self, scope: str) -> None:
         await self._flush()
-        used = await self._used(scope)
-        await self._state.seed(scope, to_units(used))
-
-    async def _used(self, scope: str) -> Decimal:
+        until_us = round((self._clock() - _LATELY_S) * _MICRO)
         if scope == CREDITS_SCOPE:
-            return await self.total_usage()
-        key_hash, _, start = scope.partition(":")
-        return (await self._record.costs(float(start), key_hash=key_hash)).get(key_hash, Decimal(0))
+            tally = await self._record.tally(0.0, ended_after_us=until_us)
+            used = self._total(tally.costs)
+        else:
+            key_hash, _, start = scope.partition(":")
+            tally = await self._record.tally(float(start), ended_after_us=until_us, key_hash=key_hash)
+            used = tally.costs.get(key_hash, Decimal(0))
+        await self._state.seed(scope, Seed(used=to_units(used), until_us=until_us, later=tally.lately))
 
     async def total_usage(self) -> Decimal:
         """Return the USD that all keys of the store, also those that are gone, have used."""
-        costs = await self._record.costs()
+        return self._total(await self._record.costs())
+
+    def _total(self, costs: Mapping[str, Decimal]) -> Decimal:
         ours = self._accounts.hashes
         return sum((cost for key_hash, cost in costs.items() if key_hash in ours), Decimal(0))
 
@@ -225,29 +241,34 @@ class Accountant:
         except TimeoutError:
             raise StateUnavailable("Limits cannot be checked: the ledger's database does not take its rows") from None
 
-    def settle(self, claim: Claim, cost: Cost, tokens: int) -> None:
+    def settle(self, claim: Claim, generation: Generation) -> None:
         """Charge what a request did cost, which is in the ledger by now. Waits for no server.
 
         Never raises: while the state's server is down it is tried again.
         """
-        self._settle_in_background(claim, _charged(cost), tokens)
+        usage = generation.usage
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        self._settle_in_background(claim, _charged(generation.cost), tokens, ended_us(generation))
 
-    def _settle_in_background(self, claim: Claim, units: int, tokens: int) -> None:
+    def _settle_in_background(self, claim: Claim, units: int, tokens: int, ended: int) -> None:
         if not self._state.suspends:
             with contextlib.suppress(StopIteration):
-                self._state.settle(claim, units, tokens).send(None)
+                self._state.settle(claim, units, tokens, ended).send(None)
             return
-        task = asyncio.get_running_loop().create_task(self._settle_until_done(claim, units, tokens))
+        task = asyncio.get_running_loop().create_task(self._settle_until_done(claim, units, tokens, ended))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settle_until_done(self, claim: Claim, units: int, tokens: int) -> None:
-        for _ in range(_RETRIES):
+    async def _settle_until_done(self, claim: Claim, units: int, tokens: int, ended: int) -> None:
+        for attempt in range(_RETRIES):
             try:
-                for scope in await self._state.settle(claim, units, tokens):
-                    await self._seed(scope)
+                if unknown := await self._state.settle(claim, units, tokens, ended):
+                    for scope in unknown:
+                        await self._seed(scope)
+                    continue
             except GatewayError as error:
-                _log.warning("%s is not settled yet: %s", claim.id, error.message)
+                if not attempt:
+                    _log.warning("%s is not settled yet: %s", claim.id, error.message)
             except Exception:  # noqa: BLE001 - the last line of defence of a task that nobody waits for
                 _log.exception("%s cannot be settled", claim.id)
                 return
@@ -277,7 +298,7 @@ class Accountant:
         if generation is None:
             await self._state.forget(orphan, now)
         else:
-            await self._state.adopt(orphan, _charged(generation.cost), now)
+            await self._state.adopt(orphan, _charged(generation.cost), ended_us(generation), now)
 
 
 def _is_unlimited(claim: Claim) -> bool:

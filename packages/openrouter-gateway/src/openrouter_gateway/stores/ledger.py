@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from openrouter_gateway.core.generation import Generation
 from openrouter_gateway.stores.database import Database, DatabaseUnavailable
@@ -24,6 +24,7 @@ from openrouter_gateway.stores.queries import (
     Activity,
     Dimension,
     retire_oldest_day,
+    select_ended_after,
     select_generation,
     sum_activity,
     sum_costs,
@@ -41,6 +42,13 @@ Chore: TypeAlias = Callable[[Database], Awaitable[object]]
 Raises:
     DatabaseUnavailable: something is left.
 """
+
+
+class Tally(NamedTuple):
+    """What keys have cost, in USD by hash, and which of the generations that are counted in it ended lately."""
+
+    costs: dict[str, Decimal]
+    lately: list[str]
 
 
 class Ledger:
@@ -203,6 +211,17 @@ class Ledger:
         """
         async with self._database.transaction() as connection:
             return await sum_costs(connection, round(since_s * _MICRO), key_hash)
+
+    async def tally(self, since_s: float, *, ended_after_us: int, key_hash: str | None = None) -> Tally:
+        """Return `costs`, and the ids of those among the generations in them that ended after a moment.
+
+        Raises:
+            DatabaseUnavailable: it cannot be read now.
+        """
+        since_us = round(since_s * _MICRO)
+        async with self._database.transaction(isolation="REPEATABLE READ") as connection:  # one snapshot for both
+            sums = await sum_costs(connection, since_us, key_hash)
+            return Tally(sums, await select_ended_after(connection, ended_after_us, since_us, key_hash))
 
     async def retire(self, keep_days: int) -> int:
         """Delete the generations of all but the last `keep_days` whole UTC days and today; their totals stay.

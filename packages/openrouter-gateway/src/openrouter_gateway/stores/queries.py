@@ -117,6 +117,17 @@ async def sum_costs(connection: AsyncConnection, since_us: int, key_hash: str | 
     return sums
 
 
+async def select_ended_after(
+    connection: AsyncConnection, moment_us: int, since_us: int, key_hash: str | None
+) -> list[str]:
+    """Return the ids of generations that began since one moment and ended after another, of all keys or of one."""
+    ended_us = _generation.created_us + _generation.duration_us
+    statement = select(_generation.id).where(_generation.created_us >= since_us, ended_us > moment_us)
+    if key_hash is not None:
+        statement = statement.where(_generation.key_hash == key_hash)
+    return list((await connection.execute(statement)).scalars())
+
+
 async def retire_oldest_day(database: Database, before_us: int) -> int | None:
     """Add the generations of the oldest day that ends by `before_us` to the daily totals, and delete them.
 

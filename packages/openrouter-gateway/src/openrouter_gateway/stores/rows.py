@@ -34,6 +34,11 @@ _OTHER_COUNTS: Final = tuple(
 )
 
 
+def ended_us(generation: Generation) -> int:
+    """Return the unix microsecond at which it ended, as its row says."""
+    return round(generation.created * _MICRO) + round(generation.duration_s * _MICRO)
+
+
 def to_row(generation: Generation) -> Row:
     """Return the row of a generation."""
     usage = generation.usage

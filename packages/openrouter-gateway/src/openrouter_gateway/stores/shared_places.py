@@ -93,7 +93,7 @@ class SharedPlaces:
     async def _return(self, claim: Claim) -> None:
         for _ in range(_RETRIES):
             try:
-                await self._state.settle(claim, 0, 0)
+                await self._state.settle(claim, 0, 0, 0)
             except GatewayError:
                 await asyncio.sleep(_RETRY_S)
             else:

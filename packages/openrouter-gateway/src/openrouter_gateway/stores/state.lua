@@ -1,14 +1,19 @@
 -- The shared state's scripts. Run as one script, whose first argument names what to do; all keys share one hash tag.
 --
 -- scope:  hash of n, a (used), rn, ra (reserved), each amount as n * 10^-9 + a * 10^-18 USD with 0 <= a < 10^9, and
---         s, which tells one seeding from the next. Sums are made by HINCRBY, in 64-bit integers; Lua's numbers, which
---         are exact to nine million USD, only compare.
+--         s, which tells one seeding from the next, and q: what ended by this microsecond is in what it was seeded
+--         with. Sums are made by HINCRBY, in 64-bit integers; Lua's numbers, which are exact to nine million USD, only
+--         compare. <scope>:seen: set of the requests that ended after q and are in it, too.
 -- key:    hash of c (running requests), r, t (requests and tokens of the minute), o (its oldest second), and for each
 --         of its seconds "<second>r" and "<second>t".
--- leases: one hash per process: request -> {key, n, a, tokens, second, scope, s, scope, s, ...}.
+-- leases: one hash per process: request -> {key, n, a, tokens, second, scope, s, scope, s, ...}; 'done' once it is
+--         charged, until the process has heard of it; with no key and no s when some scopes are left to charge.
+-- orphans: hash of request -> {since when, lease}, of processes that are gone.
+-- settled: sorted set of requests that were charged for processes that were taken for gone, by when.
 local call = redis.call
 local IDLE_S = 3600
 local SPAN_S = 61
+local SETTLED_S = 86400
 
 local function add(key, high, low, n, a)
   if n ~= '0' then call('HINCRBY', key, high, n) end
@@ -118,67 +123,110 @@ local function release(lease)
   for i = 6, #lease, 2 do
     if call('HGET', lease[i], 's') == lease[i + 1] then add(lease[i], 'rn', 'ra', n, a) end
   end
+  if lease[1] == '' then return end
   if tonumber(call('HGET', lease[1], 'c') or 0) > 0 then call('HINCRBY', lease[1], 'c', -1) end
 end
 
--- Returns which scopes are not there.
-local function charge(lease, n, a)
+local function is_in_seed(scope, id, ended)
+  return ended <= tonumber(call('HGET', scope, 'q')) or call('SISMEMBER', scope .. ':seen', id) == 1
+end
+
+-- Returns which scopes are not there. A lease of the running seeding is in no seed; of others the seed has to be asked.
+local function charge(lease, id, n, a, ended)
   local unknown = {}
   for i = 6, #lease, 2 do
-    local seed = call('HGET', lease[i], 's')
-    if seed == lease[i + 1] then
-      add(lease[i], 'n', 'a', n, a)
-      call('EXPIRE', lease[i], IDLE_S)
-    elseif not seed then
-      unknown[#unknown + 1] = (i - 6) / 2
+    local scope = lease[i]
+    local seed = call('HGET', scope, 's')
+    if not seed then
+      unknown[#unknown + 1] = scope
+    elseif seed == lease[i + 1] or not is_in_seed(scope, id, ended) then
+      add(scope, 'n', 'a', n, a)
+      call('EXPIRE', scope, IDLE_S)
     end
   end
   return unknown
 end
 
--- settle: KEYS leases, orphans; ARGV id, n, a, tokens
+local function unreserved(scopes, first)
+  local lease = {'', '0', '0', 0, '0'}
+  for i = first, #scopes do
+    lease[#lease + 1] = scopes[i]
+    lease[#lease + 1] = ''
+  end
+  return lease
+end
+
+local function correct(lease, tokens)
+  local change, oldest = tokens - tonumber(lease[4]), call('HGET', lease[1], 'o')
+  if change ~= 0 and oldest and tonumber(oldest) <= tonumber(lease[5]) then
+    local by = string.format('%.0f', change)
+    call('HINCRBY', lease[1], 't', by)
+    call('HINCRBY', lease[1], lease[5] .. 't', by)
+  end
+end
+
+-- settle: KEYS leases, orphans, settled, scope...; ARGV id, n, a, tokens, ended
 local function settle()
   local id, n, a = ARGV[2], ARGV[3], ARGV[4]
   local packed = call('HGET', KEYS[1], id)
+  if packed == 'done' then return {} end
+  local lease
   if packed then
+    lease = cjson.decode(packed)
     call('HDEL', KEYS[1], id)
-    local lease = cjson.decode(packed)
     release(lease)
-    local change = tonumber(ARGV[5]) - tonumber(lease[4])
-    local key, oldest = lease[1], call('HGET', lease[1], 'o')
-    if change ~= 0 and oldest and tonumber(oldest) <= tonumber(lease[5]) then
-      local by = string.format('%.0f', change)
-      call('HINCRBY', key, 't', by)
-      call('HINCRBY', key, lease[5] .. 't', by)
-    end
-    return charge(lease, n, a)
+    if lease[1] ~= '' then correct(lease, tonumber(ARGV[5])) end
+  elseif call('ZSCORE', KEYS[3], id) then
+    return {}
+  else
+    packed = call('HGET', KEYS[2], id)
+    call('HDEL', KEYS[2], id)
+    lease = packed and cjson.decode(packed)[2] or unreserved(KEYS, 4)
   end
-  packed = call('HGET', KEYS[2], id)
-  if not packed then return {} end
-  call('HDEL', KEYS[2], id)
-  return charge(cjson.decode(packed)[2], n, a)
+  if #lease == 5 or (n == '0' and a == '0') then return {} end
+  local unknown = charge(lease, id, n, a, tonumber(ARGV[6]))
+  call('HSET', KEYS[1], id, #unknown == 0 and 'done' or cjson.encode(unreserved(unknown, 1)))
+  return unknown
 end
 
--- seed: KEYS scope; ARGV n, a, seed
+-- adopt: KEYS orphans, settled; ARGV id, n, a, ended, now
+local function adopt()
+  local packed = call('HGET', KEYS[1], ARGV[2])
+  if not packed then return end
+  call('HDEL', KEYS[1], ARGV[2])
+  call('ZADD', KEYS[2], ARGV[6], ARGV[2])
+  charge(cjson.decode(packed)[2], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]))
+end
+
+-- seed: KEYS scope; ARGV n, a, seed, q, request...
 local function seed()
-  if call('HSETNX', KEYS[1], 's', ARGV[4]) == 1 then
-    call('HSET', KEYS[1], 'n', ARGV[2], 'a', ARGV[3], 'rn', '0', 'ra', '0')
-    call('EXPIRE', KEYS[1], IDLE_S)
-  end
+  if call('HSETNX', KEYS[1], 's', ARGV[4]) == 0 then return end
+  call('HSET', KEYS[1], 'n', ARGV[2], 'a', ARGV[3], 'rn', '0', 'ra', '0', 'q', ARGV[5])
+  call('EXPIRE', KEYS[1], IDLE_S)
+  local seen = KEYS[1] .. ':seen'
+  call('DEL', seen)
+  for i = 6, #ARGV do call('SADD', seen, ARGV[i]) end
+  call('EXPIRE', seen, IDLE_S)
 end
 
--- beat: KEYS processes, orphans; ARGV now, dead before, own leases' key
+-- beat: KEYS processes, orphans, settled; ARGV now, dead before, own leases' key
 local function beat()
-  call('ZADD', KEYS[1], ARGV[2], ARGV[4])
+  local now = ARGV[2]
+  call('ZADD', KEYS[1], now, ARGV[4])
+  call('ZREMRANGEBYSCORE', KEYS[3], '-inf', tonumber(now) - SETTLED_S)
   local count = 0
   for _, leases in ipairs(call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])) do
     local all = call('HGETALL', leases)
     for i = 1, #all, 2 do
-      local lease = cjson.decode(all[i + 1])
-      release(lease)
-      -- One without scopes costs nobody anything.
-      if #lease > 5 then call('HSET', KEYS[2], all[i], cjson.encode({ARGV[2], lease})) end
-      count = count + 1
+      if all[i + 1] == 'done' then
+        call('ZADD', KEYS[3], now, all[i])
+      else
+        local lease = cjson.decode(all[i + 1])
+        release(lease)
+        -- One without scopes costs nobody anything.
+        if #lease > 5 then call('HSET', KEYS[2], all[i], cjson.encode({now, lease})) end
+        count = count + 1
+      end
     end
     call('DEL', leases)
     call('ZREM', KEYS[1], leases)
@@ -192,5 +240,5 @@ local function forget()
   if packed and tonumber(cjson.decode(packed)[1]) < tonumber(ARGV[3]) then call('HDEL', KEYS[1], ARGV[2]) end
 end
 
-local tasks = {reserve = reserve, settle = settle, seed = seed, beat = beat, forget = forget}
+local tasks = {reserve = reserve, settle = settle, adopt = adopt, seed = seed, beat = beat, forget = forget}
 return tasks[ARGV[1]]()

@@ -6,12 +6,18 @@ requests that run side by side overspend a limit by no more than the last one's 
 ledger says: a scope that the state does not know is `Unknown` and has to be seeded. From then on the cost of every
 request goes to the ledger and to the state alike.
 
+A used sum is what the scope was seeded with, and each request once that was not in it. A request that was reserved
+since the seeding was not, as it had not ended. Of any other (the state has lost its reservation, or what it was charged
+to) the seed says whether it was: all that had ended by `Seed.until_us` counts as such, because processes write their
+rows within a tenth of a second, and of those that ended later it has the ids. What was charged is remembered until its
+process has heard so. Lost with the state are the reservations and slots of what runs, for as long as that runs.
+
 A reservation is returned when its request is settled. What a crashed process had reserved is returned when it has not
 called `beat` for a while; what those requests did cost is found in the ledger when its journal has been replayed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from decimal import Context, Decimal
 from typing import Any, Final, Literal, TypeAlias
 
@@ -93,6 +99,14 @@ class Unknown(Struct, frozen=True):
     scopes: tuple[str, ...]
 
 
+class Seed(Struct, frozen=True, kw_only=True):
+    """What was used of a scope: by all that had ended by the unix microsecond `until_us`, and by the ids of `later`."""
+
+    used: int
+    until_us: int = 0
+    later: Sequence[str] = ()
+
+
 class News(Struct, frozen=True):
     """What another process told, some seconds ago."""
 
@@ -126,14 +140,15 @@ class SharedState(ABC):
         """Take all that a claim says, or nothing and say why. Budgets come before rates; once taken, it is taken."""
 
     @abstractmethod
-    def settle(self, claim: Claim, cost: int, tokens: int) -> Coroutine[Any, Any, tuple[str, ...]]:
-        """Put the actual cost and tokens in place of a claim's reservation. The second time, nothing happens.
+    def settle(self, claim: Claim, cost: int, tokens: int, ended_us: int) -> Coroutine[Any, Any, tuple[str, ...]]:
+        """Put the actual cost and tokens in place of a claim's reservation, also if that is lost.
 
-        Returns the scopes that are not known any more, to be seeded from a ledger that has this request.
+        Returns the scopes that are not known any more: seed them from a ledger that has this request, and settle again.
+        What is settled stays as it is.
         """
 
     @abstractmethod
-    async def seed(self, scope: str, used: int) -> None:
+    async def seed(self, scope: str, seed: Seed) -> None:
         """Say what has been used of a scope; one that is known stays as it is."""
 
     @abstractmethod
@@ -145,7 +160,7 @@ class SharedState(ABC):
         """Return some ids of requests whose process crashed and whose cost is not known yet."""
 
     @abstractmethod
-    async def adopt(self, orphan: str, cost: int, now: float) -> None:
+    async def adopt(self, orphan: str, cost: int, ended_us: int, now: float) -> None:
         """Charge an orphan's cost to its scopes, and forget it. The second time, nothing happens."""
 
     @abstractmethod

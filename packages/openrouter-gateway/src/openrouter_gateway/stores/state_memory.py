@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Final
 
 from openrouter_gateway.accounting.limits import Minute
-from openrouter_gateway.stores.state import Claim, Exhausted, News, Refusal, SharedState, Throttle, Unknown
+from openrouter_gateway.stores.state import Claim, Exhausted, News, Refusal, Seed, SharedState, Throttle, Unknown
 
 _MAX_STICKY: Final = 100_000
 
@@ -66,8 +66,8 @@ class MemoryState(SharedState):
         self._open[claim.id] = minute.add(now, claim.tokens)
         return None
 
-    async def settle(self, claim: Claim, cost: int, tokens: int) -> tuple[str, ...]:
-        """See `SharedState`."""
+    async def settle(self, claim: Claim, cost: int, tokens: int, ended_us: int) -> tuple[str, ...]:
+        """See `SharedState`. Nothing of it gets lost: a claim that it does not know has been settled."""
         second = self._open.pop(claim.id, None)
         if second is None:
             return ()
@@ -81,10 +81,10 @@ class MemoryState(SharedState):
             traffic.minute.correct(second, tokens - claim.tokens)
         return ()
 
-    async def seed(self, scope: str, used: int) -> None:
+    async def seed(self, scope: str, seed: Seed) -> None:
         """See `SharedState`."""
         if scope not in self._sums:
-            self._sums[scope] = _Sums(used)
+            self._sums[scope] = _Sums(seed.used)
 
     async def beat(self, now: float) -> int:
         """There is nobody else."""
@@ -94,7 +94,7 @@ class MemoryState(SharedState):
         """There are none."""
         return []
 
-    async def adopt(self, orphan: str, cost: int, now: float) -> None:
+    async def adopt(self, orphan: str, cost: int, ended_us: int, now: float) -> None:
         """There are none."""
 
     async def forget(self, orphan: str, now: float) -> None:

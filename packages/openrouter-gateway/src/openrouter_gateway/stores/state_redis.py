@@ -24,6 +24,7 @@ from openrouter_gateway.stores.state import (
     Exhausted,
     News,
     Refusal,
+    Seed,
     SharedState,
     StateUnavailable,
     Throttle,
@@ -35,12 +36,15 @@ _PREFIX: Final = "{openrouter-gateway}:"
 """The braces keep all keys on one node of a cluster."""
 _ORPHANS: Final = _PREFIX + "orphans"
 _PROCESSES: Final = _PREFIX + "processes"
+_SETTLED: Final = _PREFIX + "settled"
+_SCOPE: Final = _PREFIX + "scope:"
 _NEWS: Final = _PREFIX + "news"
 _NEWS_BATCH: Final = 1_000
 _ORPHAN_BATCH: Final = 100
 _FORGET_AFTER_S: Final = 7 * 86_400
 """How long the host of a crashed process may stay down without its last requests missing in the state."""
 _BATCH: Final = 128
+_FORGET_BATCH: Final = 1_000
 _TIMEOUT_S: Final = 2.0
 _ADD: Final = """
 local found = redis.call('GET', KEYS[1])
@@ -79,6 +83,7 @@ class RedisState(SharedState):
         self._digest = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._name = secrets.token_hex(8)
         self._leases = f"{_PREFIX}leases:{self._name}"
+        self._heard_of: list[str] = []  # what was settled, and need not be remembered any more
         self._told = 0
         self._heard: str | None = None  # the last entry of the stream
         self._last_of: dict[str, int] = {}  # by process
@@ -180,28 +185,36 @@ class RedisState(SharedState):
             case _:
                 return Throttle("concurrency", None)
 
-    async def settle(self, claim: Claim, cost: int, tokens: int) -> tuple[str, ...]:
+    async def settle(self, claim: Claim, cost: int, tokens: int, ended_us: int) -> tuple[str, ...]:
         """See `SharedState`."""
-        numbers = await self._run([self._leases, _ORPHANS], "settle", claim.id, *divmod(cost, _NANO), tokens)
-        return tuple(claim.budgets[int(number)].scope for number in numbers)
+        keys = [self._leases, _ORPHANS, _SETTLED, *(_scope(budget.scope) for budget in claim.budgets)]
+        unknown = await self._run(keys, "settle", claim.id, *divmod(cost, _NANO), tokens, ended_us)
+        if cost and claim.budgets and not unknown:
+            self._heard_of.append(claim.id)
+        return tuple(scope.decode().removeprefix(_SCOPE) for scope in unknown)
 
-    async def seed(self, scope: str, used: int) -> None:
+    async def seed(self, scope: str, seed: Seed) -> None:
         """See `SharedState`."""
-        await self._run([_scope(scope)], "seed", *divmod(used, _NANO), secrets.token_hex(4))
+        amount = divmod(seed.used, _NANO)
+        await self._run([_scope(scope)], "seed", *amount, secrets.token_hex(4), seed.until_us, *seed.later)
 
     async def beat(self, now: float) -> int:
         """See `SharedState`."""
-        dead_before = str(now - DEAD_AFTER_S)
-        return int(await self._run([_PROCESSES, _ORPHANS], "beat", str(now), dead_before, self._leases))
+        keys, dead_before = [_PROCESSES, _ORPHANS, _SETTLED], str(now - DEAD_AFTER_S)
+        returned = int(await self._run(keys, "beat", str(now), dead_before, self._leases))
+        while heard_of := self._heard_of[:_FORGET_BATCH]:
+            await self._send("HDEL", self._leases, *heard_of)
+            del self._heard_of[: len(heard_of)]
+        return returned
 
     async def orphans(self) -> list[str]:
         """See `SharedState`."""
         found = await self._send("HRANDFIELD", _ORPHANS, _ORPHAN_BATCH)
         return [name.decode() for name in found or ()]
 
-    async def adopt(self, orphan: str, cost: int, now: float) -> None:
+    async def adopt(self, orphan: str, cost: int, ended_us: int, now: float) -> None:
         """See `SharedState`."""
-        await self._run([self._leases, _ORPHANS], "settle", orphan, *divmod(cost, _NANO), 0)
+        await self._run([_ORPHANS, _SETTLED], "adopt", orphan, *divmod(cost, _NANO), ended_us, str(now))
 
     async def forget(self, orphan: str, now: float) -> None:
         """Give up an orphan that has been one for a week."""
@@ -261,7 +274,7 @@ def _translate(error: Exception) -> Exception:
 
 
 def _scope(name: str) -> str:
-    return f"{_PREFIX}scope:{name}"
+    return _SCOPE + name
 
 
 def _join(nano: bytes, atto: bytes) -> int:
