@@ -14,6 +14,7 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from openrouter_gateway.config.canonical import canonical_slug, creation_of, names_in
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.snapshot import FORMAT, KnownEndpoint, Snapshot
 from openrouter_gateway.core.catalog import Model, Price
@@ -66,7 +67,7 @@ def load_price_tables(day: date) -> Snapshot:
     known = {name: info for name, info in named.items() if not name.startswith("~")}
     index = _Index(known)
     endpoints: list[KnownEndpoint] = []
-    models = {name: _model_of(name, info, day) for name, info in known.items()}
+    models = {name: _model_of(name, info, known.get(name.partition(":")[0], info), day) for name, info in known.items()}
     for slug, row in load_provider_rows().items():
         if row.prices is None:
             continue
@@ -205,13 +206,17 @@ def _tiers_of(
             )
 
 
-def _model_of(name: str, info: "ModelInfo", day: date) -> Model:
+def _model_of(name: str, info: "ModelInfo", base: "ModelInfo", day: date) -> Model:
+    """Return the model; `base` is what it is a variant of, which has its dated name, or the same."""
+    canonical = canonical_slug(name, names_in(base.match))
     rates = _rates_of(info, day)
     inputs = ("text", *(kind for kind, bucket in (("image", "image_token"), ("audio", "audio")) if bucket in rates))
     outputs = ("text", *(kind for kind in ("image", "audio") if f"{kind}_output" in rates))
     return Model(
         id=name,
         name=info.name or name.partition("/")[2],
+        canonical_slug=canonical,
+        created=creation_of(name, canonical),
         description=info.description or "",
         context_length=info.context_window,
         input_modalities=inputs,
