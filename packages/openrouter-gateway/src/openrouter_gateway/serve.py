@@ -33,7 +33,7 @@ from openrouter_gateway.accounting.response_cache import (
 )
 from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.broadcast.transcript import Transcript
-from openrouter_gateway.callers.plugins import RUNS, PluginRun, Prepared
+from openrouter_gateway.callers.plugins import PluginRun, Prepared
 from openrouter_gateway.contents import content_of, may_keep
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
@@ -54,16 +54,14 @@ from openrouter_gateway.errors import (
 )
 from openrouter_gateway.identifier import new_generation_id
 from openrouter_gateway.logs import bind_generation
-from openrouter_gateway.routing.explain import explain, router_metadata
-from openrouter_gateway.routing.facts import Facts
+from openrouter_gateway.planning import facts_of
+from openrouter_gateway.routing.explain import router_metadata
 from openrouter_gateway.routing.failover import failover
-from openrouter_gateway.routing.plan import RoutePlan, draft_route, plan_route
+from openrouter_gateway.routing.plan import RoutePlan, plan_route
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
-from openrouter_gateway.routing.variants import lift_online
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
 from openrouter_gateway.wire.skins.base import Closing, Forgiving, ReplyHead, StreamEncoder
-from openrouter_gateway.wire.skins.chat import Chat
 
 _GOODBYE_S: Final = 1.0
 _NO_METADATA: Final = frozenset({401, 402, 429, 500})
@@ -85,31 +83,6 @@ async def serve(services: Services, call: Call, client: Client) -> None:
     if call.betas:
         request = msgspec.structs.replace(request, betas=call.betas)
     await _Generation(services, call, client, request, grant, generation_id, created).run()
-
-
-def explain_plan(services: Services, body: bytes) -> dict[str, Any]:
-    """Return how a chat completion with this body would be routed now, and why; nothing is sent.
-
-    Raises:
-        GatewayError: the body is no request, or its models cannot be resolved.
-    """
-    request = lift_online(Chat().parse(body), services.catalog.listings)
-    facts = _facts_of(services, services.timer())
-    return explain(request, draft_route(request, services.catalog, facts), facts)
-
-
-def _facts_of(services: Services, now: float) -> Facts:
-    return Facts(
-        now=now,
-        dice=services.dice.random,
-        health=services.health.views,
-        busy=services.places.busy,
-        policy=services.policy,
-        runs=RUNS,
-        search_engine=services.plugins.search_engine,
-        attempt_limit_s=services.attempt_limit_s,
-        request_limit_s=services.request_limit_s,
-    )
 
 
 class _Generation:
@@ -245,7 +218,7 @@ class _Generation:
 
     async def _make_plan(self, plugins: PluginRun) -> RoutePlan:
         services = self._services
-        facts = _facts_of(services, self._began)
+        facts = facts_of(services, self._began)
         conversation = conversation_of(
             plugins.asked, services.catalog, account=self._grant.key_hash or "", session_id=self._call.session_id
         )

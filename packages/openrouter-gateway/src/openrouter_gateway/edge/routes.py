@@ -31,7 +31,7 @@ from openrouter_gateway.errors import (
     RequestError,
     UnknownRoute,
 )
-from openrouter_gateway.serve import explain_plan
+from openrouter_gateway.planning import explain_plan
 from openrouter_gateway.services import Services
 from openrouter_gateway.wire.skins import SKINS, chat
 
