@@ -171,7 +171,14 @@ def test_a_caller_who_hangs_up_ends_the_providers_work(
             assert caller.recv(100).startswith(b"HTTP/1.1 200")
     assert provider.hung_up.acquire(timeout=1), "the provider was left to run on"
     (record,) = gateway.generations(1)
-    assert record["ending"] == "cancelled"
+    assert (record["ending"], record["status"], record["error_type"]) == ("cancelled", 499, None)
+    assert [("first", "cancelled", None)] == [(a["tag"], a["outcome"], a["status"]) for a in record["attempts"]]
+    given = behaviour == "endless"
+    assert given == (record["usage"]["completion_tokens"] > 0) == (float(record["cost"]["completion"]) > 0)
+    shown = httpx2.get(f"{gateway.base_url}/generation", params={"id": record["id"]}).json()["data"]
+    assert (shown["cancelled"], len(shown["provider_responses"])) == (True, 1)
+    endpoints = httpx2.get(f"{gateway.base_url}/models/{model}/endpoints").json()["data"]["endpoints"]
+    assert endpoints[0]["uptime_last_5m"] is None, "that the caller left says nothing of the endpoint"
 
 
 def test_sigterm_lets_running_answers_end(gateway: Gateway) -> None:
@@ -204,6 +211,7 @@ def test_an_answer_that_outlasts_the_drain_time_is_told_so(gateway: Gateway) -> 
     assert "shutting down" in last["error"]["message"]
     (record,) = gateway.generations(1)
     assert ("cancelled", 502, "error") == (record["ending"], record["status"], record["finish_reason"])
+    assert ["cancelled"] == [attempt["outcome"] for attempt in record["attempts"]]
 
 
 def test_a_request_that_outlasts_the_drain_time_coming_in_is_told_so(gateway: Gateway) -> None:

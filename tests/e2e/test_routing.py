@@ -37,6 +37,16 @@ def ask(gateway: Gateway, headers: dict[str, str] | None = None, **fields: Any) 
     )
 
 
+def attempts_of(record: dict[str, Any]) -> list[tuple[str, str, int | None]]:
+    return [(attempt["tag"], attempt["outcome"], attempt["status"]) for attempt in record["attempts"]]
+
+
+def uptime_of(gateway: Gateway) -> float | None:
+    """How the first endpoint is doing."""
+    data = httpx2.get(f"{gateway.base_url}/models/fake/model/endpoints").json()["data"]
+    return data["endpoints"][0]["uptime_last_5m"]
+
+
 def test_a_session_stays_where_its_cache_is(
     tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
 ) -> None:
@@ -80,12 +90,17 @@ def test_a_request_has_a_limit(tmp_path: Path, provider: FakeProvider) -> None:
         assert provider.hung_up.acquire(timeout=5)
         (record,) = gateway.generations(1)
         assert ("failed", 408, "timeout") == (record["ending"], record["status"], record["error_type"])
+        assert [("first", "TimedOut", None)] == attempts_of(record)
+        assert 0 == uptime_of(gateway), "an endpoint that hangs is failing"
     endless = {"first": (provider, "endless", "0.000001")}
     with running_gateway(tmp_path / "more", config_of(endless, "[upstream]\nrequest_timeout_s = 0.5\n")) as gateway:
         reply = ask(gateway, stream=True)
         assert '"code":408' in reply.text
         assert reply.text.endswith("data: [DONE]\n\n")
         assert provider.hung_up.acquire(timeout=5)
+        (record,) = gateway.generations(1)
+        assert [("first", "TimedOut", None)] == attempts_of(record)
+        assert uptime_of(gateway) is None, "an endpoint whose answer is long is not"
 
 
 def test_an_endpoint_at_its_limit_is_spared(

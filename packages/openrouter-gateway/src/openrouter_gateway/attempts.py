@@ -7,7 +7,7 @@ from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.generation import AttemptRecord
-from openrouter_gateway.errors import UpstreamError
+from openrouter_gateway.errors import TimedOut, UpstreamError
 from openrouter_gateway.routing.health import Health, verdict_of
 
 _log = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 class Attempts:
     """The attempts of one generation, in their order; the last one may still run.
 
-    `tried` has the endpoints whose attempts ended, each with a status; `first_event_at` is the timer's reading at the
-    first event of the last attempt, None before it.
+    `tried` has the endpoints whose attempts ended, each with a status if there is one; `first_event_at` is the timer's
+    reading at the first event of the last attempt, None before it.
     """
 
     def __init__(self, generation_id: str, health: Health, timer: Callable[[], float]) -> None:
@@ -35,9 +35,18 @@ class Attempts:
         self.first_event_at = None
         self._health.begin(endpoint.key, self._began)
 
-    def abandon(self, endpoint: Endpoint) -> None:
-        """Nobody waits for the running attempt any more."""
-        self._health.record(endpoint.key, self._timer(), "abandoned")
+    def abandon(self, endpoint: Endpoint, *, late: bool) -> None:
+        """Nobody waits for the running attempt any more: the time of the whole request is over if it is `late`.
+
+        That is the endpoint's failure where it has said nothing yet. A caller who left says nothing of it, nor does an
+        answer that is only longer than the time there is.
+        """
+        now = self._timer()
+        silent = late and self.first_event_at is None
+        if silent:
+            _log.warning("%s: %s did not begin to answer within the request's time", self._id, endpoint.tag)
+        self._health.record(endpoint.key, now, "failed" if silent else "abandoned")
+        self._keep(endpoint, now, TimedOut.__name__ if late else "cancelled", None, TimedOut.status if late else None)
 
     def end(self, endpoint: Endpoint, error: UpstreamError | None, request: ChatRequest, meter: Meter) -> None:
         """The running attempt has served, or failed with an error."""
@@ -46,13 +55,19 @@ class Attempts:
             _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
         now = self._timer()
         self._tell_health(endpoint, now, error, request, meter)
-        status = 200 if error is None else error.provider_status
-        self.tried.append((endpoint, status if error is None else status or error.status))
+        if error is None:
+            self._keep(endpoint, now, "served", 200, 200)
+        else:
+            status = error.provider_status
+            self._keep(endpoint, now, type(error).__name__, status, status or error.status)
+
+    def _keep(self, endpoint: Endpoint, now: float, outcome: str, status: int | None, shown: int | None) -> None:
+        self.tried.append((endpoint, shown))
         self.records.append(
             AttemptRecord(
                 provider=endpoint.provider.slug,
                 tag=endpoint.tag,
-                outcome="served" if error is None else type(error).__name__,
+                outcome=outcome,
                 status=status,
                 duration_s=now - self._began,
                 model=endpoint.model_id,

@@ -66,6 +66,8 @@ from openrouter_gateway.wire.skins.base import Closing, Forgiving, ReplyHead, St
 _GOODBYE_S: Final = 1.0
 _NO_METADATA: Final = frozenset({401, 402, 429, 500})
 """Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
+_CLIENT_CLOSED_REQUEST: Final = 499
+"""In records, of those who hung up: nobody was sent a status, or an answer to its end. The number is nginx's."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,6 +124,7 @@ class _Generation:
         self._source: CachedAnswer | None = None  # it is from there
         self._content_log = services.contents if may_keep(request, services.policy) else None
         self.transcript: Transcript | None = None
+        self._deadline: asyncio.Timeout | None = None  # the whole request's
         self._concluded = False  # an answer is complete
         self._recorded = False
         self.given = False  # some of the answer itself has been sent
@@ -177,7 +180,7 @@ class _Generation:
         if limit_s is None:
             await self._try_endpoints()
             return
-        deadline = asyncio.timeout(limit_s)
+        deadline = self._deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
                 await self._try_endpoints()
@@ -202,7 +205,8 @@ class _Generation:
                 await self._attempt(endpoint, prepared)
             except asyncio.CancelledError:
                 if not self._concluded:
-                    self._attempts.abandon(endpoint)
+                    late = self._deadline is not None and self._deadline.expired() and not self._client.gone
+                    self._attempts.abandon(endpoint, late=late)
                 raise
             except UpstreamError as error:
                 error.provider = error.provider or endpoint.provider.name
@@ -437,7 +441,7 @@ class _Generation:
             finish_reason="error" if error else meter.finish_reason,
             native_finish_reason=meter.native_finish_reason,
             error_type=error.error_type if error else None,
-            status=error.status if error else 200,
+            status=error.status if error else _CLIENT_CLOSED_REQUEST if ending == "cancelled" else 200,
             attempts=self._attempts.records,
             latency_s=None if first is None else first - self._began,
             duration_s=now - self._began,

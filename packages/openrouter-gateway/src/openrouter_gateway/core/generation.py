@@ -13,7 +13,10 @@ Ending: TypeAlias = Literal["finished", "failed", "cancelled"]
 
 
 class AttemptRecord(Struct, frozen=True, kw_only=True):
-    """One try of one endpoint. `outcome` is `served` or the name of the upstream error; `model` is the one tried."""
+    """One try of one endpoint; `model` is the one tried.
+
+    `outcome` is `served`, `cancelled` (the caller left, or the gateway stopped) or the name of the upstream error.
+    """
 
     provider: str
     tag: str
@@ -29,6 +32,7 @@ class Generation(Struct, frozen=True, kw_only=True):
     `usage` holds the counts that are billed: the provider's own ("native") unless `usage.estimated`. The normalized
     counts are the gateway's, comparable between models with different tokenizers; None: not counted. `cost` is what
     the gateway computed with the prices of `catalog_version`; what the provider reported is `usage.reported_cost`.
+    `status` is what the caller was told; 499 of one who left before the end, without an error.
     `cache_source_id` is the generation whose answer the response cache gave again.
     """
 
