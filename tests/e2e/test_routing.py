@@ -146,6 +146,12 @@ def test_router_metadata_is_given_to_those_who_ask(
         assert "none selected" in told["summary"]
         assert [("First", 500)] == [(row["provider"], row["status"]) for row in told["attempts"]]
         assert "openrouter_metadata" not in ask(gateway).json()
+        for more, total in (({"provider": {"only": ["third"]}}, 2), ({"model": "openrouter/free"}, 0)):
+            nowhere = ask(gateway, asking, **more)
+            assert 404 == nowhere.status_code
+            told = nowhere.json()["openrouter_metadata"]
+            assert (0, total, []) == (told["attempt"], told["endpoints"]["total"], told["endpoints"]["available"])
+            assert "openrouter_metadata" not in ask(gateway, **more).json()
 
 
 def test_a_generation_says_who_asked_for_what(tmp_path: Path, provider: FakeProvider) -> None:

@@ -11,7 +11,7 @@ from route_samples import LATER, NOW, catalog_of, listing, measured, priced, rol
 from openrouter_gateway.core.catalog import Catalog, DataPolicy
 from openrouter_gateway.core.health import EndpointHealth
 from openrouter_gateway.errors import RoutingError
-from openrouter_gateway.routing.explain import explain, router_metadata
+from openrouter_gateway.routing.explain import explain, router_metadata, unresolved
 from openrouter_gateway.routing.facts import Facts, Remembered
 from openrouter_gateway.routing.plan import draft_route, plan_route, refusal_of
 
@@ -232,6 +232,23 @@ class TestMetadata:
 
         assert (0, "available=0, none selected") == (found["attempt"], found["summary"])
         assert {"total": 1, "available": []} == found["endpoints"]
+
+    @pytest.mark.parametrize(
+        ("names", "strategy"),
+        [
+            (["no/model"], "direct"),
+            (["openrouter/auto:nitro"], "auto"),
+            (["openrouter/free"], "free"),
+            (["~a/none-latest"], "latest"),
+            (["no/model", "openrouter/auto"], "fallback"),
+        ],
+    )
+    def test_an_error_before_any_model(self, names: list[str], strategy: str) -> None:
+        """What was asked for is all there is to say."""
+        found = router_metadata(unresolved(names), [], None)
+
+        assert (names[0], strategy, 0) == (found["requested"], found["strategy"], found["attempt"])
+        assert {"total": 0, "available": []} == found["endpoints"]
 
     def test_attempts_without_a_status(self) -> None:
         """A status is a number: there is none of a connection that failed, though it counts as an attempt."""

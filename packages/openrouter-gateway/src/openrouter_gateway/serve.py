@@ -48,6 +48,7 @@ from openrouter_gateway.errors import (
     Garbled,
     GatewayError,
     InternalError,
+    RoutingError,
     TimedOut,
     Unavailable,
     UpstreamError,
@@ -55,9 +56,9 @@ from openrouter_gateway.errors import (
 from openrouter_gateway.identifier import new_generation_id
 from openrouter_gateway.logs import bind_generation
 from openrouter_gateway.planning import facts_of
-from openrouter_gateway.routing.explain import router_metadata
+from openrouter_gateway.routing.explain import router_metadata, unresolved
 from openrouter_gateway.routing.failover import failover
-from openrouter_gateway.routing.plan import RoutePlan, plan_route
+from openrouter_gateway.routing.plan import RoutePlan, draft_route, refusal_of
 from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
@@ -192,7 +193,7 @@ class _Generation:
     async def _try_endpoints(self) -> None:
         services = self._services
         plugins = self._plugins = await services.plugins.begin(self._request, services.catalog)
-        plan = self._plan = await self._make_plan(plugins)
+        plan = await self._make_plan(plugins)
         await self._reserve(plan)
         ways = failover(plan)
         endpoint = next(ways)
@@ -231,7 +232,10 @@ class _Generation:
             remembered = await services.conversations.get(conversation.key, self._created)
             if remembered is not None:
                 facts = msgspec.structs.replace(facts, remembered=remembered)
-        return plan_route(plugins.request, services.catalog, facts)
+        plan = self._plan = draft_route(plugins.request, services.catalog, facts)
+        if not plan.endpoints:
+            raise refusal_of(plan)
+        return plan
 
     async def _reserve(self, plan: RoutePlan) -> None:
         """Take the estimate from the key's limits. Who has none left is not served, which is no generation."""
@@ -385,11 +389,12 @@ class _Generation:
             await client.answer(error.status, body, _error_headers(error, self._id))
 
     def _metadata_of_failure(self, error: GatewayError) -> dict[str, Any] | None:
-        if not self._call.wants_metadata or self._plan is None:
+        if not self._call.wants_metadata or isinstance(error, AccessError) or error.status in _NO_METADATA:
             return None
-        if isinstance(error, AccessError) or error.status in _NO_METADATA:
-            return None
-        return router_metadata(self._plan, self._attempts.tried, None)
+        plan = self._plan
+        if plan is None and isinstance(error, RoutingError):
+            plan = unresolved(self._request.requested_models)
+        return None if plan is None else router_metadata(plan, self._attempts.tried, None)
 
     def _forgiven(self, error: GatewayError) -> bytes | None:
         skin = self.skin

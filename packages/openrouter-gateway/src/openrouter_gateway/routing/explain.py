@@ -15,6 +15,8 @@ from openrouter_gateway.core.health import EndpointHealth
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.order import Arrangement, Ordering, is_broken, weights
 from openrouter_gateway.routing.plan import RoutePlan, refusal_of
+from openrouter_gateway.routing.resolve import ROUTERS, Strategy
+from openrouter_gateway.routing.variants import split_variants
 
 _BY: Final[dict[Ordering, str]] = {
     "balanced": "by price, behind the one that was drawn",
@@ -107,6 +109,13 @@ def router_metadata(
         "pipeline": list(pipeline),
     }
     return found
+
+
+def unresolved(names: Sequence[str]) -> RoutePlan:
+    """Return the plan, without endpoints, of names that do not lead to models: for the metadata of that error."""
+    base, _ = split_variants(names[0]) if names else ("", None)
+    strategy: Strategy = ROUTERS.get(base) or ("latest" if base.startswith("~") else "direct")
+    return RoutePlan((), requested=tuple(names), strategy="fallback" if len(names) > 1 else strategy)
 
 
 def _listed(request: ChatRequest) -> frozenset[str]:
