@@ -1,5 +1,6 @@
 """What is tried next, and what the caller is told when nothing is left."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from route_samples import priced, route
 
 from openrouter_gateway.core.catalog import Endpoint
-from openrouter_gateway.errors import Cut, Garbled, Refused, Throttled, TimedOut, Unavailable, UpstreamError
+from openrouter_gateway.errors import (
+    AtCapacity,
+    Cut,
+    Garbled,
+    NotRecorded,
+    Refused,
+    Throttled,
+    TimedOut,
+    Unavailable,
+    UpstreamError,
+)
 from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.plan import RoutePlan
 
@@ -52,15 +63,33 @@ def test_the_callers_fault_ends_the_model() -> None:
     assert drive([A, B, SECOND], [refused]) == ([A, SECOND], None)
 
 
-def test_one_try_has_its_own_error() -> None:
-    """There is nothing to sum up."""
-    error = throttled(7)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (throttled(7), "capacity_exhausted"),
+        (AtCapacity("full"), "capacity_exhausted"),
+        (Unavailable("x", provider_status=500), "temporarily_unavailable"),
+        (TimedOut("x"), "temporarily_unavailable"),
+        (Unavailable("x", provider_status=401), None),
+        (NotRecorded("x"), None),
+        (Refused("x"), None),
+    ],
+    ids=["429", "full", "500", "timeout", "401", "not recorded", "400"],
+)
+def test_one_try_has_its_own_error(error: UpstreamError, code: str | None) -> None:
+    """There is nothing to sum up; whether to try again is said where it may help."""
+    status = error.status
 
     tried, summary = drive([A], [error])
 
-    assert tried == [A]
-    assert error is summary
-    assert None is error.availability
+    assert (tried, summary) == ([A], error)
+    assert (status, {}) == (error.status, error.metadata)
+    found = error.availability
+    assert (code, code and True, error.retry_after_s) == (
+        found and found["code"],
+        found and found["retryable"],
+        found and found.get("retry_after"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +128,7 @@ def test_overload(provider: dict[str, Any], status: int) -> None:
     errors: list[UpstreamError] = [Unavailable("Overloaded", provider_status=529) for _ in plan.endpoints]
     _, summary = drive(plan, errors)
     assert summary is not None
-    assert status == summary.status
+    assert (status, "provider_overloaded") == (summary.status, summary.error_type)
 
 
 @pytest.mark.parametrize(
@@ -127,16 +156,56 @@ def test_a_refusal_at_the_end_is_told_as_it_is() -> None:
     assert ([A, B], refused) == drive([A, B], [Unavailable("x"), refused])
 
 
-def test_different_faults() -> None:
-    """The last one is told, with the history and the shortest hint."""
-    _, summary = drive([A, B], [throttled(5), Unavailable("down", provider="Beta", provider_status=500)])
+@pytest.mark.parametrize("order", [1, -1])
+def test_different_faults(order: int) -> None:
+    """503 whichever came first, with the history and the shortest hint."""
+    errors: list[UpstreamError] = [throttled(5), Unavailable("down", provider_code="broken", provider_status=500)]
+    _, summary = drive([A, B], errors[::order])
 
     assert summary is not None
-    assert (summary.status, summary.message, summary.retry_after_s) == (502, "down", 5)
-    assert summary.metadata["previous_errors"] == [
-        {"provider": "alpha", "code": "rate_limited", "status": 429},
-        {"provider": "beta", "code": "provider_unavailable", "status": 500},
-    ]
+    assert (503, "provider_overloaded", 5) == (summary.status, summary.error_type, summary.retry_after_s)
+    assert summary.availability is not None
+    assert ("temporarily_unavailable", 5) == (summary.availability["code"], summary.availability["retry_after"])
+    history: list[Any] = summary.metadata["previous_errors"]  # pyright: ignore[reportAssignmentType]
+    assert ["alpha", "beta"] == [row["provider"] for row in history]
+    assert [("rate_limited", 429), ("broken", 500)][::order] == [(row["code"], row["status"]) for row in history]
+
+
+@pytest.mark.parametrize("statuses", [(401, 401), (401, 402), (403, 401), (401, 404), (404, 402)])
+def test_providers_that_do_not_let_the_gateway_in(statuses: tuple[int, int]) -> None:
+    """Neither the caller's fault nor gone tomorrow: the operator is told which, in statuses and not in their words."""
+    errors: list[UpstreamError] = [Unavailable("sk-secret", provider_status=status) for status in statuses]
+    _, summary = drive([A, B], errors)
+
+    assert summary is not None
+    assert (502, "provider_unavailable", None) == (summary.status, summary.error_type, summary.availability)
+    assert "whoever runs the gateway must look at its keys and accounts" in summary.message
+    named = {name: status for name, status in zip(("Alpha", "Beta"), statuses, strict=True) if status != 404}
+    assert f"({', '.join(f'{name}: {status}' for name, status in named.items())})" in summary.message
+    assert "sk-secret" not in summary.message + str(summary.metadata)
+    history: list[Any] = summary.metadata["previous_errors"]  # pyright: ignore[reportAssignmentType]
+    assert list(statuses) == [row["status"] for row in history]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_wrong_key_and_an_outage(order: int) -> None:
+    """It may be over later, and what is said is about that."""
+    errors: list[UpstreamError] = [Unavailable("down", provider_status=500), Unavailable("key", provider_status=401)]
+    _, summary = drive([A, B], errors[::order])
+
+    assert summary is not None
+    assert (503, "down") == (summary.status, summary.message)
+
+
+def test_an_earlier_models_refusal() -> None:
+    """It does not count: the last model's own error is told, with the history."""
+    last = throttled(3)
+
+    assert drive([A, SECOND], [Refused("too long"), last]) == ([A, SECOND], last)
+
+    assert last.availability is not None
+    assert (429, "capacity_exhausted") == (last.status, last.availability["code"])
+    assert "previous_errors" in last.metadata
 
 
 @pytest.mark.parametrize("tries", [1, 2])
@@ -162,7 +231,7 @@ def test_a_404_and_an_outage() -> None:
 
 
 def test_without_fallbacks() -> None:
-    """What a listed provider says is what the caller is told, however many were listed."""
+    """What the last listed provider says is what the caller is told, however many were listed."""
     first, last = Unavailable("first"), throttled(7)
     steps = failover(RoutePlan((A, B), allow_fallbacks=False))
     next(steps)
@@ -173,7 +242,8 @@ def test_without_fallbacks() -> None:
 
     assert last is stop.value.value
     assert {} == last.metadata
-    assert last.availability is None
+    assert last.availability is not None
+    assert "capacity_exhausted" == last.availability["code"]
 
 
 def test_the_summary_names_what_was_requested() -> None:
@@ -204,9 +274,11 @@ def test_the_history_holds_no_bodies() -> None:
     assert "secret words" not in str(summary.metadata)
 
 
-def make_error(kind: type[UpstreamError], hint: int | None) -> UpstreamError:
+def make_error(kind: type[UpstreamError], hint: int | None, status: int | None) -> UpstreamError:
     error = kind("x")
     error.retry_after_s = hint
+    if kind is Unavailable:
+        error.provider_status = status
     return error
 
 
@@ -214,6 +286,7 @@ ERRORS = st.builds(
     make_error,
     st.sampled_from([Throttled, Unavailable, TimedOut, Garbled, Cut, Refused]),
     st.none() | st.integers(0, 100),
+    st.sampled_from([None, 401, 402, 403, 404, 500, 529]),
 )
 
 
@@ -269,20 +342,47 @@ class FailoverMachine(RuleBasedStateMachine):
     def check_summary(self) -> None:
         summary, last = self.summary, self.errors[-1]
         assert isinstance(summary, UpstreamError)
-        if len(self.errors) == 1 or isinstance(last, Refused):
+        if isinstance(last, Refused):
             assert last is summary
-        elif {Throttled} == {type(error) for error in self.errors}:
+            return
+        told = {told_as(error) for error in self.errors if not isinstance(error, Refused)}
+        many = sum(not isinstance(error, Refused) for error in self.errors) > 1
+        if told == {"missing"}:
+            assert summary.status == 404
+        elif not many:
+            assert last is summary
+        elif told == {"throttled"}:
             assert summary.status == 429
-        elif all(error.status >= 500 for error in self.errors):
-            assert summary.status == 503
+        elif told <= {"missing", "locked"}:
+            assert (502, None) == (summary.status, summary.availability)
         else:
-            assert last is summary
-        if summary is not last:
-            hints = [error.retry_after_s for error in self.errors if error.retry_after_s is not None]
+            assert summary.status == 503
+        if many and summary.status in (429, 503):
+            hints = [e.retry_after_s for e in self.errors if not isinstance(e, Refused) and e.retry_after_s is not None]
             assert min(hints, default=None) == summary.retry_after_s
 
 
+def told_as(error: UpstreamError) -> str:
+    if isinstance(error, Throttled):
+        return "throttled"
+    return {404: "missing", 401: "locked", 402: "locked", 403: "locked"}.get(error.provider_status or 0, "down")
+
+
 TestAnyFailures = FailoverMachine.TestCase
+
+
+@given(st.lists(ERRORS.filter(lambda error: error.failover), min_size=2, max_size=5), st.randoms())
+def test_the_order_of_failures_does_not_matter(errors: list[UpstreamError], dice: Random) -> None:
+    """Balancing draws the order: the same outage must look the same to every caller."""
+    plan = [make_endpoint(slug) for slug in "abcdef"[: len(errors)]]
+    seen: list[object] = []
+    for _ in range(2):
+        _, summary = drive(plan, errors)
+        assert summary is not None
+        code = summary.availability and summary.availability["code"]
+        seen.append((summary.status, summary.error_type, summary.retry_after_s, code))
+        dice.shuffle(errors)
+    assert seen[0] == seen[1]
 
 
 @given(PLANS, st.integers(0, 5))
