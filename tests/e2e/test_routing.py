@@ -64,6 +64,36 @@ def test_a_session_stays_where_its_cache_is(
     assert {"First", "Second"} == unbound
 
 
+def test_a_dry_run_knows_the_conversation(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
+) -> None:
+    """By the session id of its body or header, and for the key that asks alone; it changes nothing."""
+    both = {"first": (provider, "answer", "0.000001"), "second": (second_provider, "answer", "0.000001")}
+    keys = '[auth]\nkeys = ["sk-or-v1-one", "sk-or-v1-two"]\n'
+    with running_gateway(tmp_path, config_of(both, keys)) as gateway:
+
+        def explain(key: str = "sk-or-v1-one", header: str = "", **fields: Any) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {key}"} | ({"X-Session-Id": header} if header else {})
+            body = {"model": "fake/model", "messages": MESSAGES, **fields}
+            return httpx2.post(f"{gateway.base_url}/route/explain", json=body, headers=headers).json()
+
+        assert explain(session_id="s")["sticky"] is None
+        served = ask(gateway, {"Authorization": "Bearer sk-or-v1-one"}, session_id="s").json()["provider"].lower()
+        for found in (explain(session_id="s"), explain(header="s")):
+            assert {"model": "fake/model", "tag": served} == found["sticky"]
+            assert (served, "served this conversation before, and has its prompt cached") == (
+                found["endpoints"][0]["tag"],
+                found["endpoints"][0]["reason"],
+            )
+        assert [None] * 3 == [
+            found["sticky"]
+            for found in (explain(), explain(session_id="other"), explain("sk-or-v1-two", session_id="s"))
+        ]
+        command = ["explain", "--url", gateway.root, "--key", "sk-or-v1-one", str(tmp_path / "body.json")]
+        (tmp_path / "body.json").write_text(json.dumps(chat_body("fake/model", messages=MESSAGES, session_id="s")))
+        assert f"Its conversation stays at {served} (fake/model)" in run(*command).stdout
+
+
 def test_an_endpoint_that_does_not_begin_in_time_is_left(
     tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
 ) -> None:
@@ -146,7 +176,11 @@ def test_router_metadata_is_given_to_those_who_ask(
         assert "none selected" in told["summary"]
         assert [("First", 500)] == [(row["provider"], row["status"]) for row in told["attempts"]]
         assert "openrouter_metadata" not in ask(gateway).json()
-        for more, total in (({"provider": {"only": ["third"]}}, 2), ({"model": "openrouter/free"}, 0)):
+        dead_ends: list[tuple[dict[str, Any], int]] = [
+            ({"provider": {"only": ["third"]}}, 2),
+            ({"model": "openrouter/free"}, 0),
+        ]
+        for more, total in dead_ends:
             nowhere = ask(gateway, asking, **more)
             assert 404 == nowhere.status_code
             told = nowhere.json()["openrouter_metadata"]
@@ -220,6 +254,30 @@ def test_the_command_explains(
         refused = run("explain", str(body), *where)
         assert 1 == refused.returncode
         assert "404" in refused.stderr
+
+
+def test_the_command_explains_as_the_gateway_does(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
+) -> None:
+    """What the gateway's own plugins do to a request is known from its configuration."""
+    search = '[web]\nengine = "searxng"\nbase_url = "http://127.0.0.1:9"\n'
+    endpoints = {"first": (provider, "answer", "0.000001"), "second": (second_provider, "answer", "0.001")}
+    pdf = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
+    text_only = 'input_modalities = ["text"]'
+    bodies = {
+        "online": chat_body("fake/model:online", provider={"sort": "price"}),
+        "pdf": chat_body("fake/model", messages=[{"role": "user", "content": [pdf]}], provider={"sort": "price"}),
+    }
+    config = config_of(endpoints, search, more=text_only)
+    with running_gateway(tmp_path / "gateway", config) as gateway:
+        (tmp_path / "gateway.toml").write_text(with_ledger(config, tmp_path))
+        for name, body in bodies.items():
+            file = tmp_path / f"{name}.json"
+            file.write_text(json.dumps(body))
+            alone = run("explain", str(file), "--json", "--config", str(tmp_path / "gateway.toml"))
+            told = httpx2.post(f"{gateway.base_url}/route/explain", json=body).json()
+            assert told == json.loads(alone.stdout), alone.stderr
+            assert ["first", "second"] == [row["tag"] for row in told["endpoints"]]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -59,6 +59,7 @@ class TestExplain:
             "max_price": {"prompt": "2.5", "request": "1E+9"},
             "prompt_tokens_at_least": 10,
             "plugins": ["moderation"],
+            "sticky": None,
             "endpoints": [
                 {
                     "position": 1,
@@ -149,6 +150,13 @@ class TestExplain:
         found = reasons(explained(Facts(now=NOW, **facts), **fields))
 
         assert expected.items() <= found.items()
+
+    @pytest.mark.parametrize("fields", [{}, {"provider": {"ignore": ["c"]}}])
+    def test_a_conversation_that_is_kept(self, fields: dict[str, Any]) -> None:
+        """Where it is kept, also when that endpoint cannot be had."""
+        found = explained(Facts(now=NOW, remembered=Remembered(model="a/one", endpoint="a/one|c")), **fields)
+
+        assert {"model": "a/one", "tag": "c"} == found["sticky"]
 
     def test_nothing_is_left(self) -> None:
         """Then it is the error, and what removed whom."""

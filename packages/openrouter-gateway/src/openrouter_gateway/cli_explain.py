@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from openrouter_gateway.callers.plugins import RUNS
 from openrouter_gateway.config.catalog import build_catalog, load_keys
 from openrouter_gateway.config.settings import config_path, load_settings, locate
 from openrouter_gateway.errors import ConfigError, GatewayError
+from openrouter_gateway.planning import parse_dry_run
 from openrouter_gateway.routing.explain import explain as explain_draft
 from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.plan import draft_route
-from openrouter_gateway.wire.skins.chat import Chat
 
 _TIMEOUT_S = 10
 _out = Console(highlight=False, soft_wrap=True)
@@ -66,10 +67,17 @@ def _read_body(body: str) -> bytes:
 
 
 def _plan(path: Path | None, body: bytes) -> dict[str, Any]:
+    """Return what a gateway with this configuration would say before its first request."""
     settings = load_settings(path)
     catalog = build_catalog(settings, frozenset(load_keys(settings)))
-    request = Chat().parse(body)
-    facts = Facts(now=time.perf_counter(), dice=random.random, policy=settings.policy.to_core())
+    request = parse_dry_run(body, catalog)
+    facts = Facts(
+        now=time.perf_counter(),
+        dice=random.random,
+        policy=settings.policy.to_core(),
+        runs=RUNS,
+        search_engine=settings.web.engine,
+    )
     return explain_draft(request, draft_route(request, catalog, facts), facts)
 
 
@@ -102,6 +110,8 @@ def _show(found: dict[str, Any]) -> None:
     _out.print(f"{', '.join(found['requested'])}: {how}, ordered by {found['ordering']}", markup=False)
     if ceiling:
         _out.print(f"Price ceiling: {ceiling}", markup=False)
+    if sticky := found.get("sticky"):
+        _out.print(f"Its conversation stays at {sticky['tag']} ({sticky['model']})", markup=False)
     if found["endpoints"]:
         table = Table(
             "#", "Model", "Endpoint", "Why here", "USD per million tokens", "Health", box=None, padding=(0, 2, 0, 0)

@@ -55,11 +55,11 @@ from openrouter_gateway.errors import (
 )
 from openrouter_gateway.identifier import new_generation_id
 from openrouter_gateway.logs import bind_generation
-from openrouter_gateway.planning import facts_of
+from openrouter_gateway.planning import facts_of, recall
 from openrouter_gateway.routing.explain import router_metadata, unresolved
 from openrouter_gateway.routing.failover import failover
 from openrouter_gateway.routing.plan import RoutePlan, draft_route, refusal_of
-from openrouter_gateway.routing.sticky import Conversation, conversation_of, remember
+from openrouter_gateway.routing.sticky import Conversation, remember
 from openrouter_gateway.services import Call, Services
 from openrouter_gateway.stores.state import Claim
 from openrouter_gateway.wire.skins.base import Closing, Forgiving, ReplyHead, StreamEncoder
@@ -223,15 +223,14 @@ class _Generation:
 
     async def _make_plan(self, plugins: PluginRun) -> RoutePlan:
         services = self._services
-        facts = facts_of(services, self._began)
-        conversation = conversation_of(
-            plugins.asked, services.catalog, account=self._grant.key_hash or "", session_id=self._call.session_id
+        self._conversation, facts = await recall(
+            services,
+            plugins.asked,
+            facts_of(services, self._began),
+            account=self._grant.key_hash,
+            session_id=self._call.session_id,
+            now=self._created,
         )
-        if conversation is not None:
-            self._conversation = conversation
-            remembered = await services.conversations.get(conversation.key, self._created)
-            if remembered is not None:
-                facts = msgspec.structs.replace(facts, remembered=remembered)
         plan = self._plan = draft_route(plugins.request, services.catalog, facts)
         if not plan.endpoints:
             raise refusal_of(plan)

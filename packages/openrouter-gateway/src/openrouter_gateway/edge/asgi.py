@@ -108,7 +108,7 @@ class Edge:
             credential=credential,
             app_url=_text(headers, b"http-referer", most=1024),
             app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
-            session_id=_text(headers, b"x-session-id"),
+            session_id=session_of(headers),
             betas=_betas(headers),
             app_categories=_categories(headers),
             user_agent=_text(headers, b"user-agent"),
@@ -150,6 +150,11 @@ def credential_of(headers: Mapping[bytes, bytes]) -> str | None:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
         return key.strip() if scheme.lower() == "bearer" else None
     return _text(headers, b"x-api-key", most=4096)
+
+
+def session_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the session that the headers name; a body may name another, which then counts."""
+    return _text(headers, b"x-session-id")
 
 
 def _categories(headers: Mapping[bytes, bytes]) -> list[str]:

@@ -203,6 +203,7 @@ ANSWERS: Final[dict[str, Schema]] = {
         "How a request would be served now, and why; nothing is sent.",
         requested=array(TEXT),
         strategy=TEXT,
+        sticky=nullable(obj("Where the request's conversation is kept.", model=TEXT, tag=TEXT)),
         endpoints=array(ANY_OBJECT),
         removed=array(ANY_OBJECT),
     ),

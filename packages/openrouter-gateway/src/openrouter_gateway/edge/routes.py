@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from openrouter_gateway.core.embedding import Embedding
+from openrouter_gateway.edge.asgi import credential_of, session_of
 from openrouter_gateway.edge.catalog import (
     endpoints_object,
     find_listing,
@@ -84,7 +85,10 @@ def build_routes(
         return _json({"data": endpoints_object(listing, lambda key: health.report(key, now))})
 
     async def explain_route(request: Request) -> Response:
-        return _json(explain_plan(services(), await request.body()))
+        headers = dict(request.scope["headers"])
+        account = services().accountant.identify(credential_of(headers)).key_hash
+        body = await request.body()
+        return _json(await explain_plan(services(), body, account=account, session_id=session_of(headers)))
 
     async def count_route(request: Request) -> Response:
         return count_tokens(services().catalog, await request.body())

@@ -12,7 +12,7 @@ import msgspec
 from openrouter_gateway.core.catalog import Endpoint, Price
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.health import EndpointHealth
-from openrouter_gateway.routing.facts import Facts
+from openrouter_gateway.routing.facts import Facts, Remembered
 from openrouter_gateway.routing.order import Arrangement, Ordering, is_broken, weights
 from openrouter_gateway.routing.plan import RoutePlan, refusal_of
 from openrouter_gateway.routing.resolve import ROUTERS, Strategy
@@ -51,6 +51,7 @@ def explain(request: ChatRequest, plan: RoutePlan, facts: Facts) -> dict[str, An
         "max_price": _show_ceilings(preferences.max_price) if preferences and preferences.max_price else None,
         "prompt_tokens_at_least": plan.prompt_tokens,
         "plugins": list(plan.plugins),
+        "sticky": _show_sticky(facts.remembered),
         "endpoints": [
             {
                 "position": position,
@@ -152,6 +153,13 @@ def _show_price(price: Price | None) -> dict[str, str] | None:
 def _show_ceilings(ceilings: Any) -> dict[str, str]:
     found: dict[str, Decimal | None] = msgspec.structs.asdict(ceilings)
     return {kind: str(ceiling) for kind, ceiling in found.items() if ceiling is not None}
+
+
+def _show_sticky(remembered: Remembered | None) -> dict[str, str] | None:
+    """Return where the request's conversation is kept, also when that endpoint cannot be had now."""
+    if remembered is None:
+        return None
+    return {"model": remembered.model, "tag": remembered.endpoint.partition("|")[2]}
 
 
 def _show_health(health: EndpointHealth | None, now: float) -> dict[str, Any] | None:
