@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a repeat gets the answer that is being made, or was, and nobody pays twice."""
 
+import subprocess
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -7,7 +8,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from fakes.gateway import Gateway, chat_body, chunks_of, provider_config, running_gateway, text_of
+from fakes.gateway import (
+    COMMAND,
+    Gateway,
+    chat_body,
+    chunks_of,
+    clean_environment,
+    provider_config,
+    running_gateway,
+    text_of,
+    with_ledger,
+)
 from fakes.provider import FakeProvider
 from fakes.stores import new_redis
 
@@ -125,9 +136,12 @@ def test_a_repeat_waits_for_the_running_answer_of_another_process(pair: list[Gat
 
 def test_workers_without_redis_say_what_they_do_not_know(tmp_path: Path, provider: FakeProvider) -> None:
     """At start-up: a repeat may come to another worker, which makes and pays it again."""
+    file = tmp_path / "gateway.toml"
     config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"})
-    with running_gateway(tmp_path, config, arguments=("--workers", "2")) as gateway:
-        gateway.stop()
-        assert gateway.process.stdout is not None
-        said = gateway.process.stdout.read()
-    assert "answers by Idempotency-Key: a repeat that comes to another worker is made and paid again." in said
+    file.write_text(with_ledger(config, tmp_path))
+    command = [COMMAND, "serve", "--config", str(file), "--port", "0", "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
+        assert process.stdout is not None
+        said = [line for line, _ in zip(process.stdout, range(4), strict=False)]
+        process.terminate()
+    assert "answers by Idempotency-Key: a repeat that comes to another worker is made and paid again.\n" in said
