@@ -5,8 +5,8 @@ Before a call its estimate is reserved, after it the cost is settled. Budgets of
 keys of the store share. Keys of the configuration have no limits and use no credits.
 
 While the shared state cannot be reached, keys without any limit are served, and what they use then is charged once it
-can be, within ten minutes; after that it is missing in the state until that is seeded again (an hour after the key's last
-request). The ledger has it.
+can be, within ten minutes; after that it is missing in the state until that is seeded again (an hour after the key's
+last request). The ledger has it.
 """
 
 import asyncio
