@@ -82,10 +82,11 @@ def read_demand(request: ChatRequest, runs: AbstractSet[str] = frozenset()) -> D
 
 def sent_parameters(request: ChatRequest) -> AbstractSet[str]:
     """Return the parameters that are set, for `require_parameters`: a schema asks for more than a JSON mode."""
-    fields = request.fields
-    sent = {name for name in fields if name in PARAMETERS}
-    if nulls := [name for name in sent if len(fields[name]) == _NULL_SIZE and bytes(fields[name]) == _NULL]:
-        sent.difference_update(nulls)
+    sent = {
+        name
+        for name, value in request.fields.items()
+        if name in PARAMETERS and (len(value) != _NULL_SIZE or bytes(value) != _NULL)
+    }
     response_format = request.params.response_format
     if response_format is not None and response_format.type == "json_schema":
         sent.add("structured_outputs")

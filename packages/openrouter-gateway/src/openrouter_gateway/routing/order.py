@@ -199,7 +199,7 @@ _RANKS: Final[dict[str, Callable[[list[Row], Facts], Sequence[Any]]]] = {
 
 def _sorted_by(ranks: Sequence[Any], rows: list[Row]) -> list[Row]:
     """Return the rows by rank, in the order that they have where ranks are equal."""
-    return [rows[place] for place in sorted(range(len(rows)), key=ranks.__getitem__)]
+    return [*map(rows.__getitem__, sorted(range(len(rows)), key=ranks.__getitem__))]
 
 
 def _prefer_fast(rows: list[Row], wish: Wish, facts: Facts) -> tuple[list[Row], list[Row]]:

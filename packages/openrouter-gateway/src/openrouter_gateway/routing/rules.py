@@ -117,7 +117,7 @@ def read_ceilings(wanted: MaxPrice, modalities: frozenset[str]) -> Ceilings:
         if ceiling is not None:
             if not ceiling.is_finite():
                 raise BadRequest(f"provider.max_price.{kind}: {str(ceiling)!r} is not a number")
-            if kind in _ALWAYS_PAID or kind in modalities:
+            if kind not in _PAID_BY_MODALITY or kind in modalities:
                 found.append((kind, ceiling))
     return found
 
@@ -136,7 +136,7 @@ def read_quantizations(wanted: Sequence[str]) -> list[str]:
     return lower
 
 
-_ALWAYS_PAID: Final = frozenset({"prompt", "completion", "request"})
+_PAID_BY_MODALITY: Final = frozenset({"image", "audio"})
 
 
 def _keep_quantized(index: ListingIndex, wanted: Sequence[str]) -> int:
