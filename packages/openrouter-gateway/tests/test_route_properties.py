@@ -64,26 +64,28 @@ def catalogs(draw: st.DrawFn) -> Catalog:
 
 
 CUTOFFS = st.sampled_from([0.5, 50, {"p50": 1}, {"p90": 50, "p99": 1}])
-PREFERENCES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {},
-    optional={
-        "only": st.lists(st.sampled_from(NAMES), max_size=4),
-        "ignore": st.lists(st.sampled_from(NAMES), max_size=2),
-        "order": st.lists(st.sampled_from(NAMES), max_size=3),
-        "allow_fallbacks": st.booleans(),
-        "zdr": st.booleans(),
-        "data_collection": st.sampled_from(["allow", "deny"]),
-        "enforce_distillable_text": st.booleans(),
-        "quantizations": st.lists(st.sampled_from(["fp4", "fp8", "unknown"]), max_size=2),
-        "max_price": st.fixed_dictionaries({}, optional={"prompt": st.integers(0, 3), "completion": st.integers(0, 3)}),
-        "require_parameters": st.booleans(),
-        "sort": st.sampled_from(
-            ["price", "throughput", "latency", "exacto", {"by": "price", "partition": "none"}, {"partition": "none"}]
-        ),
-        "preferred_min_throughput": CUTOFFS,
-        "preferred_max_latency": CUTOFFS,
-    },
-)
+EACH_PREFERENCE: dict[str, st.SearchStrategy[Any]] = {
+    "only": st.lists(st.sampled_from(NAMES), max_size=4),
+    "ignore": st.lists(st.sampled_from(NAMES), max_size=2),
+    "order": st.lists(st.sampled_from(NAMES), max_size=3),
+    "allow_fallbacks": st.booleans(),
+    "zdr": st.booleans(),
+    "data_collection": st.sampled_from(["allow", "deny"]),
+    "enforce_distillable_text": st.booleans(),
+    "quantizations": st.lists(st.sampled_from(["fp4", "fp8", "unknown"]), max_size=2),
+    "max_price": st.fixed_dictionaries({}, optional={"prompt": st.integers(0, 3), "completion": st.integers(0, 3)}),
+    "require_parameters": st.booleans(),
+    "sort": st.sampled_from(
+        ["price", "throughput", "latency", "exacto", {"by": "price", "partition": "none"}, {"partition": "none"}]
+    ),
+    "preferred_min_throughput": CUTOFFS,
+    "preferred_max_latency": CUTOFFS,
+}
+FEW_PREFERENCES: st.SearchStrategy[dict[str, Any]] = st.lists(
+    st.sampled_from(sorted(EACH_PREFERENCE)), max_size=3, unique=True
+).flatmap(lambda names: st.fixed_dictionaries({name: EACH_PREFERENCE[name] for name in names}))
+"""Many at once leave no endpoint to go wrong with."""
+PREFERENCES = FEW_PREFERENCES | st.fixed_dictionaries({}, optional=EACH_PREFERENCE)
 MESSAGES = st.sampled_from(
     [
         [{"role": "user", "content": "Hello"}],
