@@ -83,6 +83,23 @@ class TestPrice:
 
         assert Cost(prompt=prompt, completion=completion, request=request) == price_usage(usage, price)
 
+    @pytest.mark.parametrize(
+        ("price", "reported", "cost"),
+        [
+            (None, "0.25", "0.25"),
+            (None, None, "0"),
+            (Price(), "0.25", "0"),
+            (Price(prompt=Decimal(1)), "0.25", "3"),
+        ],
+    )
+    def test_what_has_no_price_costs_what_its_provider_says(
+        self, price: Price | None, reported: str | None, cost: str
+    ) -> None:
+        """A price of ours, also one of nothing, goes before."""
+        usage = Usage(prompt_tokens=3, total_tokens=3, reported_cost=None if reported is None else Decimal(reported))
+
+        assert Decimal(cost) == price_usage(usage, price).total
+
     @given(TOKENS, TOKENS, TOKENS, TOKENS, RATES, RATES, st.none() | RATES, st.none() | RATES, RATES)
     def test_exact(
         self,

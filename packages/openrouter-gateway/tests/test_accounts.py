@@ -260,6 +260,19 @@ class TestLimits:
         with pytest.raises(PaymentRequired, match=r"1\.0* USD of this key's limit of 1 are used$"):
             await setup.call(made)
 
+    @pytest.mark.parametrize("cost", ["0.01", "0.4", "0.5"])
+    async def test_no_more_than_one_estimate_is_overspent(self, setup: Setup, cost: str) -> None:
+        """However many run side by side, as long as none costs more than its estimate; one alone may always run."""
+        made = await setup.make(limit=Decimal("0.3"))
+        for _ in range(50):
+            calls = [setup.call(made, cost=Decimal(cost), estimate=Decimal("0.5")) for _ in range(40)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            await settled(setup)
+            if None not in results:
+                break
+        assert {type(result) for result in results} == {PaymentRequired}
+        assert Decimal("0.3") <= await setup.used(made) < Decimal("0.3") + Decimal("0.5")
+
     async def test_a_restart_goes_on_from_the_ledger(self, setup: Setup, tmp_path: Path) -> None:
         """What was used before counts, to the last digit."""
         made = await setup.make(limit=Decimal("0.02"))
@@ -288,7 +301,7 @@ class TestLimits:
         grant = setup.accountant.admit(made.secret)
         claim = await setup.accountant.reserve(grant, "gen-r", Estimate(CENT, 1), setup.now)
         assert claim is not None
-        with pytest.raises(PaymentRequired, match="together with what running requests"):
+        with pytest.raises(PaymentRequired, match="reserved for running requests"):
             await setup.call(made)
         setup.end(claim, cost=Decimal(0))
         await settled(setup)
@@ -452,7 +465,9 @@ class TestProcesses:
         assert await setup.state.orphans() == ["gen-unrecorded"]
         claim = await setup.accountant.reserve(grant, "gen-b", Estimate(CENT, 1), CREATED_S)
         assert claim is not None, "of two cents, one is used"
-        with pytest.raises(PaymentRequired, match=r"0\.010* USD of this key's limit of 0\.02 are used together"):
+        with pytest.raises(
+            PaymentRequired, match=r"0\.010* USD of this key's limit of 0\.02 are used, and 0\.010* reserved"
+        ):
             await setup.accountant.reserve(grant, "gen-c", Estimate(CENT, 1), CREATED_S)
         assert await setup.used(made) == CENT
         await setup.close()

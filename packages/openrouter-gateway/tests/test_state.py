@@ -128,6 +128,23 @@ class TestBudgets:
         assert await state.reserve(claim) == Exhausted(Budget("other", USD), USD, 0)
         assert await used(state) == (0, 0)
 
+    @pytest.mark.parametrize("used_before", [0, USD - 1])
+    async def test_one_may_overspend_alone(self, state: SharedState, used_before: int) -> None:
+        """However little is left; another has to wait until it is known what the first did cost."""
+        await state.seed("s", Seed(used=used_before))
+        first, second = make_claim(1, estimate=5 * USD), make_claim(2, estimate=1)
+        assert await state.reserve(first) is None
+        assert await state.reserve(second) == Exhausted(Budget("s", USD), used_before, 5 * USD)
+        await state.settle(first, 0, 0, ENDED_US)
+        assert await state.reserve(second) is None
+
+    @pytest.mark.parametrize(("estimate", "fits"), [(USD // 2, True), (USD // 2 + 1, False), (0, True)])
+    async def test_beside_others_the_estimate_has_to_fit(self, state: SharedState, estimate: int, fits: bool) -> None:
+        """To the last unit: so no more than one request's estimate is ever overspent."""
+        await state.seed("s", Seed(used=USD // 2 - 1))
+        assert await state.reserve(make_claim(1, estimate=1)) is None
+        assert (await state.reserve(make_claim(2, estimate=estimate)) is None) is fits
+
     @pytest.mark.parametrize("limit", [0, 1, USD, 5_000_000 * USD, 2 * USD - 1])
     async def test_the_last_unit_counts(self, state: SharedState, limit: int) -> None:
         await state.seed("s", Seed(used=limit))

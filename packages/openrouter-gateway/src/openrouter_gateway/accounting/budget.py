@@ -1,19 +1,26 @@
-"""What a request is expected to cost at most, before it is sent: that much of its budgets is reserved until it ends.
+"""What a request may cost at most, before it is sent: that much of its budgets is reserved until it ends.
 
-The prompt counts as one token per four bytes of its JSON, the answer as its `max_tokens`, or as what the endpoint can
-give, though then at most `UNSTATED_COMPLETION_TOKENS`: a caller who does not say how much he wants rarely wants it
-all, and reserving the longest answer of a large model would leave nothing for the requests beside it.
+The prompt counts as one token per four bytes of its JSON. The answer counts as its `max_tokens`; where the request says
+none, as the longest that the endpoint gives, or what is left of its context, or `MOST_UNSTATED_TOKENS`, whichever is
+least. OpenRouter, too, goes by a model's longest answer then, as its 402 says (can1357/oh-my-pi on GitHub, issue 9569,
+2026-08-24). Every token counts at the dearest rate that it may have.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
 from openrouter_gateway.core.account import Estimate
-from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.catalog import Endpoint, Price
 from openrouter_gateway.core.chat import ChatRequest
+from openrouter_gateway.core.plugins import WEB
 
-UNSTATED_COMPLETION_TOKENS: Final = 4096
+MOST_UNSTATED_TOKENS: Final = 128_000
+"""The longest answer where nothing is known of it: that of GPT-5 (platform.openai.com/docs/models/gpt-5, 2025-08)."""
+TYPICAL_COMPLETION_TOKENS: Final = 4096
+"""What an unstated answer counts in rates of tokens. They are no money: the real number counts soon after."""
+_UNSTATED_SEARCHES: Final = 5
 _BYTES_PER_TOKEN: Final = 4
 _ZERO: Final = Decimal(0)
 
@@ -24,24 +31,62 @@ def estimate(request: ChatRequest, endpoints: Iterable[Endpoint]) -> Estimate:
     Tokens of images, audio and files are not known before, and count by the size of their JSON.
     """
     params = request.params
-    fields = request.fields
     size = request.prompt_size
     if params.tools:
-        size += len(bytes(fields["tools"]))
+        size += len(request.fields["tools"])
     prompt = -(-size // _BYTES_PER_TOKEN)
     stated = params.max_completion_tokens or params.max_tokens
     choices = 0 if request.task is not None else params.n or 1  # tasks have no completion
-    cost = _ZERO
-    most = 0
+    extras = _read_extras(request)
+    cost, most = _ZERO, 0
     for endpoint in endpoints:
-        limit = endpoint.max_completion_tokens
-        if stated is None:
-            completion = UNSTATED_COMPLETION_TOKENS if limit is None else min(limit, UNSTATED_COMPLETION_TOKENS)
-        else:
-            completion = stated if limit is None else min(stated, limit)
-        completion *= choices
-        most = max(most, completion)
-        price = endpoint.price
-        if price is not None:
-            cost = max(cost, prompt * price.prompt + completion * price.completion + price.request)
+        completion = _most_completion(endpoint, stated, prompt) * choices
+        most = max(most, completion if stated else min(completion, TYPICAL_COMPLETION_TOKENS * choices))
+        if endpoint.price is not None:
+            cost = max(cost, _most_cost(endpoint.price, prompt, completion, extras))
     return Estimate(cost, prompt + most)
+
+
+def _most_completion(endpoint: Endpoint, stated: int | None, prompt: int) -> int:
+    limit, context = endpoint.max_completion_tokens, endpoint.context_length
+    if stated is not None:
+        return stated if limit is None else min(stated, limit)
+    left = MOST_UNSTATED_TOKENS if context is None else min(MOST_UNSTATED_TOKENS, max(context - prompt, 1))
+    return left if limit is None else min(left, limit)
+
+
+def _most_cost(price: Price, prompt: int, completion: int, extras: Counter[str]) -> Decimal:
+    reading, writing = [price.prompt, price.cache_write], (price.completion, price.internal_reasoning)
+    if extras["hour"]:
+        reading.append(price.cache_write_1h)
+    if extras["image_url"]:
+        reading.append(price.image_token)
+    if extras["input_audio"]:
+        reading.append(price.audio)
+    return (
+        prompt * _dearest(reading)
+        + completion * _dearest((*writing, price.audio_output, price.image_output))
+        + price.request
+        + extras["image_url"] * (price.image or _ZERO)
+        + extras["search"] * (price.web_search or _ZERO)
+    )
+
+
+def _dearest(rates: Iterable[Decimal | None]) -> Decimal:
+    return max(rate for rate in rates if rate is not None)
+
+
+def _read_extras(request: ChatRequest) -> Counter[str]:
+    """Return what else may cost something: parts by type, cache entries for an hour, searches of the provider."""
+    found: Counter[str] = Counter()
+    for message in request.params.messages:
+        if type(message.content) is list:
+            found.update(str(part.get("type")) for part in message.content)
+    fields = request.fields
+    found["hour"] = int(
+        any(b'"1h"' in bytes(fields[name]) for name in ("messages", "tools", "cache_control") & fields.keys())
+    )
+    plugin = request.plugin(WEB)
+    if request.wants(WEB) or "web_search_options" in fields or (b"web_search" in bytes(fields.get("tools", b""))):
+        found["search"] = (plugin.max_uses if plugin else None) or _UNSTATED_SEARCHES
+    return found

@@ -10,13 +10,15 @@ _FREE = Cost()
 
 
 def price_usage(usage: Usage, price: Price | None) -> Cost:
-    """Return the cost in USD, 0 where the price is not known.
+    """Return the cost in USD. Where the price is not known, it is what the provider says, as a price per request, or 0.
 
     Cached and cache-writing tokens are part of the prompt and priced at their own rates; entries that live an hour
     have one where the price table does. A price per request counts once, or as often as the provider counted search
     units; what is paid per request includes searches that the provider ran.
     """
-    if price is None or not (price.prompt or price.completion or price.request):
+    if price is None:
+        return Cost(request=usage.reported_cost) if usage.reported_cost else _FREE
+    if not (price.prompt or price.completion or price.request):
         return _FREE
     read_rate = price.prompt if price.cache_read is None else price.cache_read
     write_rate = price.prompt if price.cache_write is None else price.cache_write

@@ -182,7 +182,7 @@ class Accountant:
             raise
         if refusal is None:
             return claim
-        raise _explain(refusal, key, created)
+        raise _explain(refusal, key, claim)
 
     async def _take(self, claim: Claim) -> Exhausted | Throttle | None:
         refusal = await self._state.reserve(claim)
@@ -305,9 +305,10 @@ def _is_unlimited(claim: Claim) -> bool:
     return claim.rates == Rates() and all(budget.limit is None for budget in claim.budgets)
 
 
-def _explain(refusal: Exhausted | Throttle, key: Key, now: float) -> GatewayError:
+def _explain(refusal: Exhausted | Throttle, key: Key, claim: Claim) -> GatewayError:
     if isinstance(refusal, Exhausted):
-        return _explain_budget(refusal, key)
+        return _explain_budget(refusal, key, to_usd(claim.estimate))
+    now = claim.now
     rates = key.rates
     match refusal.limit:
         case "requests":
@@ -325,15 +326,19 @@ def _explain(refusal: Exhausted | Throttle, key: Key, now: float) -> GatewayErro
     )
 
 
-def _explain_budget(refusal: Exhausted, key: Key) -> PaymentRequired:
-    budget = refusal.budget
-    running = " together with what running requests may still cost" if refusal.used < (budget.limit or 0) else ""
-    used = to_usd(refusal.used)
+def _explain_budget(refusal: Exhausted, key: Key, estimate: Decimal) -> PaymentRequired:
+    budget, used = refusal.budget, refusal.used
+    limit = budget.limit or 0
+    running = ""
+    if used < limit:
+        reserved = to_usd(refusal.reserved)
+        running = f", and {reserved} reserved for running requests, beside which this one's {estimate} have no room"
+        running += ": a lower max_tokens reserves less"
     if budget.scope == CREDITS_SCOPE:
-        return PaymentRequired(f"Insufficient credits: {used} USD of {to_usd(budget.limit or 0)} are used{running}")
+        return PaymentRequired(f"Insufficient credits: {to_usd(used)} USD of {to_usd(limit)} are used{running}")
     period = f" {key.limit_reset}" if key.limit_reset else ""
     return PaymentRequired(
-        f"Key limit exceeded: {used} USD of this key's{period} limit of {key.limit} are used{running}"
+        f"Key limit exceeded: {to_usd(used)} USD of this key's{period} limit of {key.limit} are used{running}"
     )
 
 

@@ -68,6 +68,13 @@ local function free_at(key, now, kind, total, limit)
   return free
 end
 
+-- Compares amounts; the lower part of the first may be too large for itself.
+local function compare(high, low, most, rest)
+  local carry = math.floor(low / 1000000000)
+  local more = high + carry - most
+  return more ~= 0 and more or low - carry * 1000000000 - rest
+end
+
 -- reserve: KEYS leases, key, scope...
 -- ARGV id, now, n, a, tokens, requests, tokens_limit, concurrent, then for each scope its limit as n, a ('' for none)
 local function reserve()
@@ -86,9 +93,10 @@ local function reserve()
     if limit_n ~= '' then
       local sums = call('HMGET', KEYS[i], 'n', 'a', 'rn', 'ra')
       local high, low = tonumber(sums[1]) + tonumber(sums[3]), tonumber(sums[2]) + tonumber(sums[4])
-      if low >= 1000000000 then high, low = high + 1, low - 1000000000 end
       local most, rest = tonumber(limit_n), tonumber(limit_a)
-      if high > most or (high == most and low >= rest) then
+      local others = sums[3] ~= '0' or sums[4] ~= '0'
+      if compare(high, low, most, rest) >= 0
+        or others and compare(high + tonumber(n), low + tonumber(a), most, rest) > 0 then
         return {'exhausted', i - 3, sums[1], sums[2], sums[3], sums[4]}
       end
     end

@@ -1,10 +1,11 @@
 """Shared state: what limits are counted in while requests run. It may be lost; the ledger may not.
 
 Amounts are integers of 10**-18 USD, the ledger's unit, so that nothing is rounded. A budget's scope has two sums:
-what was used, and what running requests have reserved. A request is let in while both together are below the limit, so
-requests that run side by side overspend a limit by no more than the last one's cost. Used sums begin as what the
-ledger says: a scope that the state does not know is `Unknown` and has to be seeded. From then on the cost of every
-request goes to the ledger and to the state alike.
+what was used, and what running requests have reserved. A request is let in if its own estimate fits in what is left
+besides, or if something is left and nothing is reserved: so requests overspend a limit by no more than one's estimate,
+and one whose estimate is too high is not refused while it is alone. Used sums begin as what the ledger says: a scope
+that the state does not know is `Unknown` and has to be seeded. From then on the cost of every request goes to the
+ledger and to the state alike.
 
 A used sum is what the scope was seeded with, and each request once that was not in it. A request that was reserved
 since the seeding was not, as it had not ended. Of any other (the state has lost its reservation, or what it was charged
@@ -79,7 +80,7 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class Exhausted(Struct, frozen=True):
-    """A budget is used up; `used` alone, or only with what running requests have `reserved`."""
+    """A budget has no room; `used` alone fills it, or only with what running requests have `reserved`."""
 
     budget: Budget
     used: int

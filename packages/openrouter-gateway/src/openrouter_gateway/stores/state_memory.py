@@ -50,7 +50,7 @@ class MemoryState(SharedState):
             found = sums.get(budget.scope)
             if found is None:
                 return Unknown(tuple(b.scope for b in claim.budgets if b.scope not in sums))
-            if budget.limit is not None and found.used + found.reserved >= budget.limit:
+            if budget.limit is not None and _is_full(found, budget.limit, claim.estimate):
                 return Exhausted(budget, found.used, found.reserved)
         traffic = self._traffic.get(claim.key)
         if traffic is None:
@@ -140,6 +140,11 @@ class MemoryState(SharedState):
     async def hear(self, now: float) -> list[News]:
         """There is nobody else."""
         return []
+
+
+def _is_full(sums: _Sums, limit: int, estimate: int) -> bool:
+    taken = sums.used + sums.reserved
+    return taken >= limit or (sums.reserved > 0 and taken + estimate > limit)
 
 
 def _check(claim: Claim, traffic: _Traffic) -> Throttle | None:
