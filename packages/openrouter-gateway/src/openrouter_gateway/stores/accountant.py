@@ -26,7 +26,7 @@ from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.errors import GatewayError, PaymentRequired, RateLimited
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.ledger import Tally
-from openrouter_gateway.stores.money import round_usd
+from openrouter_gateway.stores.money import round_usd, usd_text
 from openrouter_gateway.stores.rows import ended_us
 from openrouter_gateway.stores.state import (
     BEAT_INTERVAL_S,
@@ -307,7 +307,7 @@ def _is_unlimited(claim: Claim) -> bool:
 
 def _explain(refusal: Exhausted | Throttle, key: Key, claim: Claim) -> GatewayError:
     if isinstance(refusal, Exhausted):
-        return _explain_budget(refusal, key, to_usd(claim.estimate))
+        return _explain_budget(refusal, key, claim.estimate)
     now = claim.now
     rates = key.rates
     match refusal.limit:
@@ -326,20 +326,26 @@ def _explain(refusal: Exhausted | Throttle, key: Key, claim: Claim) -> GatewayEr
     )
 
 
-def _explain_budget(refusal: Exhausted, key: Key, estimate: Decimal) -> PaymentRequired:
+def _explain_budget(refusal: Exhausted, key: Key, estimate: int) -> PaymentRequired:
     budget, used = refusal.budget, refusal.used
     limit = budget.limit or 0
     running = ""
     if used < limit:
-        reserved = to_usd(refusal.reserved)
-        running = f", and {reserved} reserved for running requests, beside which this one's {estimate} have no room"
-        running += ": a lower max_tokens reserves less"
+        reserved = _text(refusal.reserved)
+        running = (
+            f", and {reserved} reserved for running requests, beside which the {_text(estimate)} of this one have "
+        )
+        running += "no room: a lower max_tokens reserves less"
     if budget.scope == CREDITS_SCOPE:
-        return PaymentRequired(f"Insufficient credits: {to_usd(used)} USD of {to_usd(limit)} are used{running}")
+        return PaymentRequired(f"Insufficient credits: {_text(used)} USD of {_text(limit)} are used{running}")
     period = f" {key.limit_reset}" if key.limit_reset else ""
     return PaymentRequired(
-        f"Key limit exceeded: {to_usd(used)} USD of this key's{period} limit of {key.limit} are used{running}"
+        f"Key limit exceeded: {_text(used)} USD of this key's{period} limit of {_text(limit)} are used{running}"
     )
+
+
+def _text(units: int) -> str:
+    return usd_text(to_usd(units))
 
 
 def _charged(cost: Cost) -> int:

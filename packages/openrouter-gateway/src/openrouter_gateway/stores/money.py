@@ -19,6 +19,12 @@ _LIMIT: Final = 10**6 * 10**_DIGITS
 _EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
+def usd_text(amount: Decimal) -> str:
+    """Return an amount as people write it: no exponent, no zeros at its end."""
+    text = f"{amount:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
 def split_usd(amount: Decimal) -> tuple[int, int]:
     """Return an amount as `(nano, atto)`."""
     if not amount:
