@@ -63,6 +63,14 @@ def test_the_callers_fault_ends_the_model() -> None:
     assert drive([A, B, SECOND], [refused]) == ([A, SECOND], None)
 
 
+def test_endpoints_without_a_free_place() -> None:
+    """One of the gateway's own limits: worth another try soon, alone or with others."""
+    for endpoints in ([A], [A, B]):
+        _, summary = drive(endpoints, [AtCapacity("full") for _ in endpoints])
+        assert summary is not None
+        assert (429, [(b"retry-after", b"1")]) == (summary.status, summary.headers())
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

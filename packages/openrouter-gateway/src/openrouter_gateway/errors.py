@@ -283,7 +283,14 @@ class Throttled(UpstreamError):
 
 
 class AtCapacity(Throttled):
-    """The endpoint has as many requests at a time as the configuration allows; the provider was not asked."""
+    """The endpoint has as many requests at a time as the configuration allows; the provider was not asked.
+
+    When one of them ends is not known, so the caller may ask again soon.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.retry_after_s = 1
 
 
 class Unavailable(UpstreamError):

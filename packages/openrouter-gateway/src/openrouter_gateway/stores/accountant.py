@@ -51,6 +51,8 @@ _MOST_UNSETTLED: Final = 1_000
 _MICRO: Final = 1_000_000
 _LATELY_S: Final = 60.0
 """Rows of what ended before are in the database: processes write within a tenth of a second."""
+_MOST_RETRY_AFTER_S: Final = 60
+"""A minute counts whole seconds and so may last a part of one longer; nobody is told to wait for more than a minute."""
 _MOST_UNITS: Final = 10**24
 _log = logging.getLogger(__name__)
 
@@ -321,7 +323,7 @@ def _explain(refusal: Exhausted | Throttle, key: Key, claim: Claim) -> GatewayEr
     return RateLimited(
         f"Rate limit exceeded: this key may have {limit} {what}",
         limit=limit or 0,
-        retry_after_s=max(1, math.ceil(free_at - now)),
+        retry_after_s=min(max(1, math.ceil(free_at - now)), _MOST_RETRY_AFTER_S),
         reset_ms=math.ceil(free_at * 1000),
     )
 
