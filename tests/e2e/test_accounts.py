@@ -121,6 +121,22 @@ def test_the_management_api(own: Gateway, url: str) -> None:
         assert client.delete(path).json() == {"deleted": True}
         assert client.get(path).status_code == client.delete(path).status_code == 404
         assert client.post("/keys", json={"limit": 1}).status_code == 400
+        asleep = client.post("/keys", json={"name": "later", "disabled": True, "workspace_id": None}).json()
+        assert asleep["data"]["disabled"] is True
+        assert ask(own, asleep["key"]).status_code == 401
+        path = f"/keys/{asleep['data']['hash']}"
+        assert client.patch(path, json={"disabled": False}).json()["data"]["disabled"] is False
+        assert ask(own, asleep["key"]).status_code == 200
+        for method, where, field, value in (
+            ("POST", "/keys", "limt", 1),
+            ("POST", "/keys", "workspace_id", "w"),
+            ("PATCH", path, "limt", 1),
+            ("PATCH", path, "expires_at", "2030-01-01T00:00:00Z"),
+        ):
+            refused = client.request(method, where, json={"name": "x", field: value})
+            assert refused.status_code == 400
+            assert field in refused.json()["error"]["message"]
+        assert client.get(path).json()["data"]["name"] == "later", "what is refused changes nothing"
         assert client.post("/keys", json={"name": "x", "expires_at": "2020-01-01T00:00:00Z"}).status_code == 400
         assert client.put("/keys", json={}).status_code == 405
 
@@ -185,16 +201,22 @@ def test_the_list(own: Gateway, url: str) -> None:
     key = make_key(url, "--limit", "2", "--limit-reset", "weekly", "--requests-per-minute", "60")
     wait_until_known(own, key)
     assert ask(own, key).status_code == 200
-    environment = clean_environment() | {"OPENROUTER_GATEWAY__LEDGER__URL": url, "COLUMNS": "200"}
-    shown = subprocess.run(
-        [COMMAND, "keys", "list"], capture_output=True, text=True, env=environment, check=True
-    ).stdout
-    assert "2 USD weekly" in shown
-    assert "60 req/min" in shown
-    assert key not in shown
     used = get(own, key, "/key")["usage"]
     (row,) = command(url, "keys", "list")
     assert row["usage_in_period"] == used > 0
+    for columns in ("200", "80"):
+        environment = clean_environment() | {"OPENROUTER_GATEWAY__LEDGER__URL": url, "COLUMNS": columns}
+        shown = subprocess.run(
+            [COMMAND, "keys", "list"], capture_output=True, text=True, env=environment, check=True
+        ).stdout
+        assert row["label"] in shown
+        assert key not in shown
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= int(columns)
+        if columns == "200":
+            assert "2 USD weekly" in shown
+            assert "60 req/min" in shown
+            assert f"{used:f}".rstrip("0") + " USD" in shown
 
 
 async def race(gateways: list[Gateway], key: str, count: int) -> list[int]:

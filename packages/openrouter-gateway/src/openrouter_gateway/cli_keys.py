@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +24,7 @@ from openrouter_gateway.core.account import Key, Rates
 from openrouter_gateway.errors import ConfigError, GatewayError
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.database import Database
+from openrouter_gateway.stores.money import usd_text
 from openrouter_gateway.stores.queries import sum_costs
 
 StoreURL = Callable[[Path | None], str]
@@ -117,7 +119,10 @@ def _build_keys(store_url: StoreURL) -> typer.Typer:
         if as_json:
             _print_json(rows)
             return
-        table = Table("Name", "Key", "Kind", "Limit", "Used", "Rates", "Expires", "State")
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("Key", no_wrap=True)  # to find it again by: whatever is narrow, this is whole
+        for title in ("Name", "Kind", "Limit", "Used", "Rates", "Expires", "State"):
+            table.add_column(title, overflow="fold", min_width=10 if title == "Expires" else None)  # whole days
         for row in rows:
             table.add_row(*(escape(text) for text in _cells(row)))
         _out.print(table if rows else "There are no keys: `openrouter-gateway keys create NAME` makes one.")
@@ -163,7 +168,7 @@ def _build_credits(store_url: StoreURL) -> typer.Typer:
         if as_json:
             _print_json({"total_credits": total})
         else:
-            _out.print(f"{total} USD were paid in altogether.")
+            _out.print(f"{usd_text(total)} USD were paid in altogether.")
 
     return credit
 
@@ -221,19 +226,17 @@ def _row(key: Key, used: Decimal) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    limit = (
-        "-" if row["limit"] is None else f"{row['limit']} USD" + (f" {row['limit_reset']}" * bool(row["limit_reset"]))
-    )
+    limit = "-" if row["limit"] is None else f"{usd_text(row['limit'])} USD {row['limit_reset'] or ''}".rstrip()
     units = (("requests_per_minute", "req/min"), ("tokens_per_minute", "tok/min"), ("concurrent_requests", "at once"))
-    rates = ", ".join(f"{row[name]} {unit}" for name, unit in units if row[name] is not None)
+    rates = "\n".join(f"{row[name]} {unit}" for name, unit in units if row[name] is not None)
     return [
-        row["name"],
         row["label"],
-        "management" if row["management"] else "inference",
+        row["name"],
+        "manage" if row["management"] else "infer",
         limit,
-        f"{row['usage_in_period']} USD",
+        f"{usd_text(row['usage_in_period'])} USD",
         rates or "-",
-        row["expires_at"] or "-",
+        (row["expires_at"] or "-").replace("T", " ").removesuffix("+00:00"),
         row["state"],
     ]
 

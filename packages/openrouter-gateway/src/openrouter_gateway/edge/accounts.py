@@ -61,21 +61,27 @@ class Office(Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.time
 
 
-class Creation(Struct, frozen=True, kw_only=True):
-    """`POST /keys`. The three rates are this gateway's own. Fields that it does not know are passed over."""
+class Creation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /keys`. `disabled` and the three rates are this gateway's own; workspaces and users are what it has not.
+
+    A field that is not known is refused: a misspelt limit must not make a key without one.
+    """
 
     name: Name
+    disabled: bool = False
     limit: Decimal | None = None
     limit_reset: Reset | None = None
     include_byok_in_limit: bool = False
     expires_at: dt.datetime | None = None
+    workspace_id: None = None
+    creator_user_id: None = None
     requests_per_minute: Rate | None = None
     tokens_per_minute: Rate | None = None
     concurrent_requests: Rate | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
-    """`PATCH /keys/{hash}`: what is left out stays as it is."""
+class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`PATCH /keys/{hash}`: what is left out stays as it is; see `Creation`."""
 
     name: Name | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
@@ -163,6 +169,7 @@ class _Desk:
                 label="",
                 name=wanted.name,
                 created_at=0,
+                disabled=wanted.disabled,
                 expires_at=_to_unix(wanted.expires_at, self._office().clock()),
                 limit=wanted.limit,
                 limit_reset=wanted.limit_reset,
