@@ -331,7 +331,7 @@ class TestModels:
         } == row["reasoning"]
         controls = [endpoint.reasoning for endpoint in catalog.listings["openai/gpt-5"].endpoints]
         assert [catalog.listings["openai/gpt-5"].model.reasoning] * len(controls) == controls
-        assert "knowledge_cutoff" not in row
+        assert "expiration_date" not in row
         for name in ("mine/five", "openai/gpt-5-2025-08-07", "openai/gpt-5:nitro"):
             assert row == named_model_object(catalog, name)
 

@@ -50,7 +50,7 @@ class TestBuiltIn:
 
     def test_it_is_what_the_command_makes(self) -> None:
         """It was not edited, and making it again gives the same bytes."""
-        made = load_price_tables(date.fromisoformat(BUILTIN.date))
+        made = make_snapshot(date.fromisoformat(BUILTIN.date)).snapshot
         if made.sources != BUILTIN.sources:
             pytest.skip(f"it was made of {BUILTIN.sources}, {made.sources} is installed")
 
@@ -166,6 +166,17 @@ class TestFile:
             load_snapshot(path)
         assert str(path) in str(caught.value)
         assert "catalog refresh" in str(caught.value)
+
+    @pytest.mark.parametrize("place", [1, -1])
+    def test_parameters_that_are_not_there(self, tmp_path: Path, place: int) -> None:
+        """An endpoint refers to the file's sets of parameters."""
+        path = tmp_path / "catalog.json"
+        known = {"model": "a/b", "provider": "groq", "upstream_id": "b", "parameter_set": place}
+        empty = {"format": FORMAT, "sources": [], "date": "", "aliases": {}, "models": []}
+        path.write_text(json.dumps(empty | {"endpoints": [known], "parameter_sets": [["stop"]]}))
+
+        with pytest.raises(ConfigError, match=r"is not a catalogue: .*parameter.set"):
+            load_snapshot(path)
 
     def test_what_is_not_there(self, tmp_path: Path) -> None:
         """Or cannot be written."""

@@ -10,6 +10,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from openrouter_gateway.config.enrichment import enrich_endpoints, enrich_models
 from openrouter_gateway.config.model_lists import Merged, merge_lists
 from openrouter_gateway.config.price_tables import load_price_tables
 from openrouter_gateway.config.snapshot import Snapshot, encode
@@ -22,11 +23,14 @@ _MAX_BYTES: Final = 64 * 1024 * 1024
 def make_snapshot(day: date, sources: Iterable[str] = ()) -> Merged:
     """Return the snapshot of a day: the price tables, and answers of OpenRouter from files or URLs merged into them.
 
+    What neither tells of a model or an endpoint is what is known of its family.
+
     Raises:
         ConfigError: a source cannot be read, or is no such answer.
     """
     documents = [(_name_of(source), _read(source)) for source in sources]
-    return merge_lists(load_price_tables(day), documents)
+    merged = merge_lists(enrich_models(load_price_tables(day)), documents)
+    return Merged(enrich_endpoints(merged.snapshot), merged.left_out)
 
 
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -24,7 +24,10 @@ _REFRESH: Final = "`openrouter-gateway catalog refresh` makes a new one"
 
 
 class KnownEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One model at one provider; `tag` is empty for the provider's slug. Else as `core.catalog.Endpoint`."""
+    """One model at one provider; `tag` is empty for the provider's slug. Else as `core.catalog.Endpoint`.
+
+    `parameter_set` stands for `supported_parameters` in a file: their place among the snapshot's sets.
+    """
 
     model: str
     provider: str
@@ -40,6 +43,7 @@ class KnownEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier | None = None
     moderated: bool = False
     implicit_caching: bool = False
+    parameter_set: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     @property
     def full_tag(self) -> str:
@@ -79,6 +83,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     aliases: dict[str, str | None]
     models: tuple[Model, ...]
     endpoints: tuple[KnownEndpoint, ...]
+    parameter_sets: tuple[tuple[str, ...], ...] = ()
+    """Only in a file: many endpoints have the same parameters."""
 
 
 def default_location(environment: Mapping[str, str] = os.environ) -> Path:
@@ -116,27 +122,56 @@ def decode(data: bytes) -> Snapshot:
     Raises:
         msgspec.MsgspecError: they are none, or one of another format.
     """
-    found = msgspec.json.decode(data, type=_Format).format
-    if found != FORMAT:
-        raise msgspec.ValidationError(f"its format is {found}, this gateway reads {FORMAT}")
-    return msgspec.json.decode(data, type=Snapshot)
+    try:
+        snapshot = msgspec.json.decode(data, type=Snapshot)
+    except msgspec.ValidationError:
+        _check_format(msgspec.json.decode(data, type=_Format).format)
+        raise
+    _check_format(snapshot.format)
+    try:
+        endpoints = tuple(_unpack(known, snapshot.parameter_sets) for known in snapshot.endpoints)
+    except IndexError:
+        raise msgspec.ValidationError("an endpoint has a parameter set that is not there") from None
+    return msgspec.structs.replace(snapshot, endpoints=endpoints, parameter_sets=())
 
 
 def encode(snapshot: Snapshot) -> bytes:
     """Return the file's content: the same for the same snapshot, one row per line."""
+    sets: dict[tuple[str, ...], int] = {}
+    endpoints = [_pack(known, sets) for known in snapshot.endpoints]
     head = {"format": snapshot.format, "sources": snapshot.sources, "date": snapshot.date}
     parts = [f"{_text(key)}: {_text(value)}" for key, value in head.items()]
     aliases = (f"{_text(name)}: {_text(target)}" for name, target in snapshot.aliases.items())
     parts.append('"aliases": ' + _block("{", aliases, "}"))
+    parts.append('"parameter_sets": ' + _block("[", (_text(parameters) for parameters in sets), "]"))
     parts.append('"models": ' + _block("[", (_text(_row(model)) for model in snapshot.models), "]"))
-    parts.append('"endpoints": ' + _block("[", (_text(_row(endpoint)) for endpoint in snapshot.endpoints), "]"))
+    parts.append('"endpoints": ' + _block("[", (_text(_row(endpoint)) for endpoint in endpoints), "]"))
     return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+
+
+def _pack(known: KnownEndpoint, sets: dict[tuple[str, ...], int]) -> KnownEndpoint:
+    if known.supported_parameters is None:
+        return known
+    place = sets.setdefault(known.supported_parameters, len(sets))
+    return msgspec.structs.replace(known, supported_parameters=None, parameter_set=place)
+
+
+def _unpack(known: KnownEndpoint, sets: tuple[tuple[str, ...], ...]) -> KnownEndpoint:
+    if known.parameter_set is None:
+        return known
+    return msgspec.structs.replace(known, supported_parameters=sets[known.parameter_set], parameter_set=None)
+
+
+def _check_format(found: int) -> None:
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"its format is {found}, this gateway reads {FORMAT}")
 
 
 class _Format(msgspec.Struct):
     format: int
 
 
+@cache
 def _frozen(values: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if values is None else frozenset(values)
 
