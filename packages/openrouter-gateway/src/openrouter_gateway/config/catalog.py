@@ -43,6 +43,8 @@ _PRICE_FIELDS: Final = {
 """Settings of prices that have another name in the catalogue."""
 _REPLAYED: Final = "none-is-needed-while-replaying"
 """In place of a key that nobody is sent."""
+_TAKEN: Final = ("supported_parameters", "input_modalities")
+"""What endpoints take: said of each, or of the model for all that are built in."""
 _MODEL_LISTS: Final = ("input_modalities", "output_modalities", "supported_parameters", "aliases")
 
 
@@ -134,6 +136,8 @@ class _Building:
         self._known: dict[str, Model] = {}
         self._models: dict[str, Model] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
+        self._own: set[tuple[str, str, str]] = set()
+        """What the settings say of single endpoints, as model, tag and field."""
 
     def build(self, keyed: frozenset[str]) -> Catalog:
         settings = self._settings
@@ -191,6 +195,7 @@ class _Building:
                 outputs = ", ".join(offered.output_modalities)
                 raise SettingError(key, f"there is no {outputs} in the provider's protocol, {endpoint.protocol}")
             self._put(offered, endpoint)
+            self._own |= {(model.id, tag, name) for name in _TAKEN if known is None or getattr(model, name) is not None}
 
     def _in_its_protocol(self, endpoint: Endpoint, said: str | None = None) -> Endpoint:
         """Return the endpoint with the protocol that is said of it, or that the built-in table has for its model.
@@ -237,6 +242,15 @@ class _Building:
             del self._models[model_id]
         else:
             self._models[model_id] = _changed_model(model, facts)
+            self._pass_on(model_id, facts)
+
+    def _pass_on(self, model_id: str, facts: ModelFacts) -> None:
+        """Have the built-in endpoints of a model take what is said of it, but for what is said of the endpoint."""
+        said = {name: frozenset(values) for name, values in _given(facts, *_TAKEN).items()}
+        for tag, endpoint in self._endpoints.get(model_id, {}).items():
+            changes = {name: values for name, values in said.items() if (model_id, tag, name) not in self._own}
+            if changes and not endpoint.stands_in:
+                self._endpoints[model_id][tag] = msgspec.structs.replace(endpoint, **changes)
 
     def _finish(self) -> Catalog:
         listings = {
@@ -335,7 +349,7 @@ def _configured_endpoint(provider: Provider, model: ModelSettings, known: Endpoi
         model, "upstream_id", "tier", "context_length", "max_prompt_tokens", "max_completion_tokens", "quantization",
         "moderated", "implicit_caching", "max_concurrent",
     )  # fmt: skip
-    for name in ("supported_parameters", "input_modalities"):
+    for name in _TAKEN:
         if (values := getattr(model, name)) is not None:
             changes[name] = frozenset(values)
     if model.pricing is not None:
