@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 from gateway_samples import make_request
-from route_samples import route
+from route_samples import NOW, route
 
 from openrouter_gateway.config.catalog import build_catalog
 from openrouter_gateway.config.rows import load_provider_rows
 from openrouter_gateway.config.settings import Settings
 from openrouter_gateway.config.snapshot import load_builtin
-from openrouter_gateway.core.catalog import Catalog, Model
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog, Model
 from openrouter_gateway.edge.catalog import endpoints_object, models_object
 from openrouter_gateway.edge.model_query import parse_query
-from openrouter_gateway.errors import ConstraintFiltered, RoutingError
+from openrouter_gateway.errors import ConstraintFiltered, PrivacyRestricted, RoutingError
 from openrouter_gateway.routing.demand import PARAMETERS
+from openrouter_gateway.routing.facts import Facts
 from openrouter_gateway.routing.plan import draft_route
 from openrouter_gateway.wire.protocols.anthropic_models import abilities_of
 
@@ -108,22 +109,23 @@ class TestPlanning:
         assert () == plan.endpoints
         assert any(f"is not known to support {told}" in str(removal.detail) for removal in plan.removed)
 
-    def test_policies_decide(self, offered: Catalog) -> None:
-        """Who is not known to keep prompts out of training is left out; nobody of these four keeps nothing."""
-        names = {"models": ["openai/gpt-4o", "anthropic/claude-sonnet-4.5", "google/gemini-2.5-pro"]}
-        plan = route(offered, provider={"data_collection": "deny"}, **names)
-        assert {"anthropic", "openai"} == {endpoint.provider.slug for endpoint in plan.endpoints}
+    @pytest.mark.parametrize("provider", [{"zdr": True}, {"data_collection": "deny"}])
+    def test_policies_decide(self, offered: Catalog, provider: dict[str, Any]) -> None:
+        """Nobody of these four keeps nothing, or is known to; of other hosts of a model those are left that do."""
+        with pytest.raises(PrivacyRestricted, match="is not known to"):
+            route(offered, models=["openai/gpt-4o", "openai/gpt-oss-120b"], provider=provider)
 
-        with pytest.raises(ConstraintFiltered, match="retain no data"):
-            route(offered, provider={"zdr": True}, **names)
-
-    def test_zero_retention_is_to_be_had(self) -> None:
-        """From a provider that keeps nothing, of those that host a model."""
         settings = Settings.model_validate({"embedded": {"enabled": False}})
         catalog = build_catalog(settings, frozenset({"cerebras", "fireworks", "groq", "together"}))
-
-        plan = route(catalog, model="openai/gpt-oss-120b", provider={"zdr": True})
+        plan = route(catalog, model="openai/gpt-oss-120b", provider=provider)
         assert {"cerebras", "fireworks"} == {endpoint.provider.slug for endpoint in plan.endpoints}
+
+    def test_an_account_may_deny_training_alone(self, offered: Catalog) -> None:
+        """Then those are left that keep prompts for a time, but not whose key may be one of a free tier."""
+        names = {"models": ["openai/gpt-4o", "anthropic/claude-sonnet-4.5", "google/gemini-2.5-pro"]}
+        plan = route(offered, Facts(now=NOW, policy=AccountPolicy(deny_training=True)), **names)
+
+        assert {"anthropic", "openai"} == {endpoint.provider.slug for endpoint in plan.endpoints}
 
     @pytest.mark.parametrize(
         ("model", "messages"),
@@ -150,6 +152,7 @@ class TestPlanning:
             ("openai/gpt-3.5-turbo", IMAGE),
             ("openai/o3-mini", IMAGE),
             ("meta-llama/llama-3.3-70b-instruct", IMAGE),
+            ("qwen/qwen3.8-27b", IMAGE),
             ("meta-llama/llama-4-scout", PDF),
             ("anthropic/claude-haiku-4.5", AUDIO),
         ],
