@@ -159,6 +159,25 @@ def test_what_kinds_of_keys_may_do(own: Gateway, url: str) -> None:
     assert get(own, first, "/endpoints/zdr") == []
 
 
+def test_what_may_be_used_and_how_it_does(tmp_path: Path, provider: FakeProvider) -> None:
+    """The account's policy shapes the models of a key; endpoints without retention show their health as others do."""
+    head = '[policy]\nignored_providers = ["Other"]\n'
+    config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"}, head=head)
+    config = config.replace('name = "First"\n', 'name = "First"\nretains_prompts = false\n')
+    more = provider_config({"other": provider.base_url}, {"fake/other": "answer"}).partition("enabled = false\n")[2]
+    with running_gateway(tmp_path, config + more) as gateway:
+
+        def read(path: str) -> Any:
+            return httpx2.get(f"{gateway.base_url}{path}").json()["data"]
+
+        assert {"fake/answer", "fake/other"} == {row["id"] for row in read("/models")}
+        assert ["fake/answer"] == [row["id"] for row in read("/models/user")]
+        assert [("first", None)] == [(row["tag"], row["uptime_last_5m"]) for row in read("/endpoints/zdr")]
+        made = gateway.post("fake/answer").json()["id"]
+        assert [("first", 100)] == [(row["tag"], row["uptime_last_5m"]) for row in read("/endpoints/zdr")]
+        assert ["First"] == [each["provider_name"] for each in read(f"/generation?id={made}")["provider_responses"]]
+
+
 def test_a_used_up_limit_and_a_rate(own: Gateway, url: str) -> None:
     """402 and 429 in their shapes; a hang-up returns what was reserved."""
     poor, slow, narrow = (

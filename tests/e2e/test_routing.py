@@ -193,7 +193,7 @@ def test_a_generation_says_who_asked_for_what(tmp_path: Path, provider: FakeProv
     headers = {
         "HTTP-Referer": "https://app.example",
         "X-Title": "App",
-        "X-OpenRouter-Categories": "cli-agent,Not A Category,ide-extension,game",
+        "X-OpenRouter-Categories": "my-own,cli-agent,Not A Category,no-such,cli-agent, game,legal",
         "User-Agent": "tester/1",
         "X-Session-Id": "from-the-header",
     }
@@ -204,7 +204,7 @@ def test_a_generation_says_who_asked_for_what(tmp_path: Path, provider: FakeProv
     expected = {
         "app_url": "https://app.example",
         "app_title": "App",
-        "app_categories": ["cli-agent", "ide-extension"],
+        "app_categories": ["cli-agent", "game"],
         "user_agent": "tester/1",
         "session_id": "from-the-header",
         "user": "u1",

@@ -37,5 +37,13 @@ def test_an_attempt_that_is_given_up(
     assert uptime == health.report(ENDPOINT.key, now).uptime_last_5m
     assert [(ENDPOINT, tried)] == attempts.tried
     assert attempts.records == [
-        AttemptRecord(provider="acme", tag="acme", outcome=outcome, status=None, duration_s=2.5, model="a/one")
+        AttemptRecord(
+            provider="acme",
+            provider_name="Acme",
+            tag="acme",
+            outcome=outcome,
+            status=None,
+            duration_s=2.5,
+            model="a/one",
+        )
     ]

@@ -374,7 +374,13 @@ class TestReading:
         attempts = [
             AttemptRecord(provider="bmce", tag="bmce", outcome="TimedOut", status=None, duration_s=10.0, model="a/one"),
             AttemptRecord(
-                provider="acme", tag="acme/fp8", outcome="served", status=200, duration_s=0.25, model="a/one"
+                provider="acme",
+                provider_name="Acme",
+                tag="acme/fp8",
+                outcome="served",
+                status=200,
+                duration_s=0.25,
+                model="a/one",
             ),
         ]
         usage = Usage(prompt_tokens=9, completion_tokens=8, cached_tokens=7, reasoning_tokens=6, image_tokens=5)
@@ -432,7 +438,7 @@ class TestReading:
                 },
                 {
                     "status": 200,
-                    "provider_name": "acme",
+                    "provider_name": "Acme",
                     "endpoint_id": "acme/fp8",
                     "model_permaslug": "a/one",
                     "latency": 250,
@@ -441,6 +447,12 @@ class TestReading:
             ],
         }
         assert set(answer) == DOCUMENTED
+
+    @pytest.mark.parametrize("name", ["openrouter/free", "~a/one-latest"])
+    def test_routers(self, name: str) -> None:
+        """Aliases of a family's latest find a model, too; a model's own name does not."""
+        assert name == report_generation(make_generation(1, requested_models=[name, "a/two"]))["router"]
+        assert report_generation(make_generation(1, requested_models=["a/one", name]))["router"] is None
 
     def test_a_generation_that_reached_nobody(self) -> None:
         """Has no native counts, and the model that was asked for."""
@@ -474,7 +486,8 @@ class TestReading:
         ledger.record(make_generation(2, created=CREATED_S + 86400))
         ledger.record(make_generation(3, model=None, provider=None, endpoint=None, cost=Cost()))
         await ledger.flush()
-        rows = report_activity(await ledger.activity(dt.date(2026, 2, 14), dt.date(2026, 2, 16)))
+        activity = await ledger.activity(dt.date(2026, 2, 14), dt.date(2026, 2, 16))
+        rows = report_activity(activity, {"acme": "Acme", "bmce": "Bmce"})
 
         assert [row["date"] for row in rows] == ["2026-02-15", "2026-02-14"]
         assert rows[1] == {
@@ -482,7 +495,7 @@ class TestReading:
             "model": "a/one",
             "model_permaslug": "a/one",
             "endpoint_id": "acme/fp8",
-            "provider_name": "acme",
+            "provider_name": "Acme",
             "usage": COST,
             "byok_usage_inference": 0,
             "requests": 1,
@@ -490,6 +503,7 @@ class TestReading:
             "completion_tokens": 2,
             "reasoning_tokens": 1,
         }
+        assert ["acme", "acme"] == [row["provider_name"] for row in report_activity(activity, {})]
         (one,) = await ledger.activity(dt.date(2026, 2, 15), dt.date(2026, 2, 16), by=["key_hash"], key_hash=KEY)
         assert (one.key_hash, one.requests, one.day) == (KEY, 1, None)
 

@@ -200,6 +200,8 @@ class Gateway:
             ledger=self._ledger,
             contents=parts.contents,
             catalog=lambda: self.services().catalog,
+            policy=lambda: self.services().policy,
+            health=lambda key: parts.health.report(key, time.perf_counter()),
         )
         if self._local is not None:
             await self._local.start()

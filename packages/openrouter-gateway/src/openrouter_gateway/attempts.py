@@ -71,6 +71,7 @@ class Attempts:
                 status=status,
                 duration_s=now - self._began,
                 model=endpoint.model_id,
+                provider_name=endpoint.provider.name,
             )
         )
 

@@ -55,7 +55,11 @@ def _describe(error: GatewayError, generation: Generation) -> dict[str, Any]:
         "provider_name": generation.provider_name,
         "raw": None,
         "previous_errors": [
-            {"status": attempt.status, "provider_name": attempt.provider, "message": attempt.outcome}
+            {
+                "status": attempt.status,
+                "provider_name": attempt.provider_name or attempt.provider,
+                "message": attempt.outcome,
+            }
             for attempt in failed[:-1]
         ],
     }

@@ -24,6 +24,7 @@ class AttemptRecord(Struct, frozen=True, kw_only=True):
     status: int | None
     duration_s: float
     model: str | None = None
+    provider_name: str | None = None
 
 
 class Generation(Struct, frozen=True, kw_only=True):

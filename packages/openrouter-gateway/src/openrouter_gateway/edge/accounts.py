@@ -21,10 +21,11 @@ from starlette.routing import Route
 from openrouter_gateway.accounting.authorize import Grant, allow_management
 from openrouter_gateway.accounting.limits import period_start
 from openrouter_gateway.core.account import Key, Rates, Reset
-from openrouter_gateway.core.catalog import Catalog
-from openrouter_gateway.edge.catalog import endpoints_object, models_object
+from openrouter_gateway.core.catalog import AccountPolicy, Catalog
+from openrouter_gateway.edge.catalog import HealthOf, endpoints_object, models_object
 from openrouter_gateway.edge.model_query import parse_query
 from openrouter_gateway.errors import BadRequest, NotFound
+from openrouter_gateway.routing.policy import permitted
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.contents import ContentLog
@@ -51,13 +52,18 @@ Handler: TypeAlias = Callable[[Request, Grant], Awaitable[Response]]
 
 
 class Office(Struct, frozen=True, kw_only=True):
-    """What the routes need; `catalog` is asked for at each request, as it may be reloaded."""
+    """What the routes need; `catalog` and `policy` are asked for at each request, as they may be reloaded.
+
+    `health` says how the endpoint with a key has been doing.
+    """
 
     accounts: Accounts
     accountant: Accountant
     ledger: Ledger
     contents: ContentLog
     catalog: Callable[[], Catalog]
+    policy: Callable[[], AccountPolicy]
+    health: HealthOf
     clock: Callable[[], float] = time.time
 
 
@@ -256,11 +262,14 @@ class _Desk:
             since, until = day, day + dt.timedelta(days=1)
         await self._flush()
         activity = await self._office().ledger.activity(since, until, key_hash=query.get("api_key_hash"))
-        return _json({"data": report_activity(activity)})
+        names = {provider.slug: provider.name for provider in self._office().catalog().providers}
+        return _json({"data": report_activity(activity, names)})
 
     async def list_models(self, request: Request, grant: Grant) -> Response:
-        query = parse_query(request.query_params, self._office().clock(), path="/models/user")
-        return _json(models_object(self._office().catalog(), query), decimals_as="string")
+        """Those that the account's policy leaves endpoints of; keys are for all of them."""
+        office = self._office()
+        query = parse_query(request.query_params, office.clock(), path="/models/user")
+        return _json(models_object(permitted(office.catalog(), office.policy()), query), decimals_as="string")
 
     async def count_models(self, request: Request, grant: Grant) -> Response:
         query = parse_query(request.query_params, self._office().clock())
@@ -269,10 +278,11 @@ class _Desk:
     async def list_zdr(self, request: Request, grant: Grant) -> Response:
         """Those whose provider is known not to retain prompts."""
         rows: list[Any] = []
-        for listing in self._office().catalog().listings.values():
+        office = self._office()
+        for listing in office.catalog().listings.values():
             kept = tuple(endpoint for endpoint in listing.endpoints if endpoint.provider.policy.retains is False)
             if kept:
-                rows += endpoints_object(msgspec.structs.replace(listing, endpoints=kept))["endpoints"]
+                rows += endpoints_object(msgspec.structs.replace(listing, endpoints=kept), office.health)["endpoints"]
         return _json({"data": rows}, decimals_as="string")
 
     async def _flush(self) -> None:

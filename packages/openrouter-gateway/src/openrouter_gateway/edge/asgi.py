@@ -40,7 +40,14 @@ BASES: Final = ("/api/v1", "/v1")
 _INFERENCE: Final = {base + path: skin for base in BASES for path, skin in SKINS.items()}
 _CHAT: Final = SKINS["/chat/completions"]
 _BETA: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_CATEGORY: Final = re.compile("[a-z0-9][a-z0-9-]{0,29}")
+_CATEGORIES: Final = frozenset(
+    {
+        "cli-agent", "ide-extension", "cloud-agent", "programming-app", "native-app-builder", "creative-writing",
+        "video-gen", "image-gen", "audio-gen", "writing-assistant", "general-chat", "personal-agent", "legal",
+        "roleplay", "game",
+    }
+)  # fmt: skip
+"""What an application may say that it is (OpenRouter API, app attribution, 2026-08-22)."""
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
 _BODILESS: Final = frozenset({"GET", "HEAD"})
@@ -158,11 +165,11 @@ def session_of(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def _categories(headers: Mapping[bytes, bytes]) -> list[str]:
-    """Return at most two; what is no name of a category is dropped (OpenRouter API, headers, 2026-08-22)."""
-    value = _text(headers, b"x-openrouter-categories")
+    """Return at most two of those that are known; others are dropped (OpenRouter API, headers, 2026-08-22)."""
+    value = _text(headers, b"x-openrouter-categories", most=1024)
     if value is None:
         return []
-    return [name for part in value.split(",") if _CATEGORY.fullmatch(name := part.strip())][:2]
+    return [name for name in dict.fromkeys(map(str.strip, value.split(","))) if name in _CATEGORIES][:2]
 
 
 def _wants_metadata(headers: Mapping[bytes, bytes]) -> bool:

@@ -1,7 +1,7 @@
 """What the management API shows of the ledger (API digest: accounting, 8.1 and 8.4)."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -11,7 +11,8 @@ from openrouter_gateway.core.generation import AttemptRecord, Generation
 from openrouter_gateway.stores.contents import KeptContent
 from openrouter_gateway.stores.queries import Activity
 
-_ROUTERS = "openrouter/"
+_ROUTERS = ("openrouter/", "~")
+"""How names begin that the gateway finds a model for: routers, and the aliases of a family's latest."""
 
 
 def report_generation(generation: Generation) -> dict[str, Any]:
@@ -102,9 +103,10 @@ def _text_of(content: Any) -> str | None:
     return "".join(str(part.get("text") or "") for part in cast("list[dict[str, Any]]", content))
 
 
-def report_activity(activity: Iterable[Activity]) -> list[dict[str, Any]]:
+def report_activity(activity: Iterable[Activity], names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the `data` of `GET /activity` for sums by day, model, provider and endpoint, newest day first.
 
+    `names` are the display names of providers by slug; one that is not there any more is shown by its slug.
     Generations that no model was found for are left out: a row has a model.
     """
     rows = [
@@ -113,7 +115,7 @@ def report_activity(activity: Iterable[Activity]) -> list[dict[str, Any]]:
             "model": row.model,
             "model_permaslug": row.model,
             "endpoint_id": row.endpoint or "",
-            "provider_name": row.provider or "",
+            "provider_name": names.get(row.provider or "", row.provider or ""),
             "usage": row.cost,
             "byok_usage_inference": 0,
             "requests": row.requests,
@@ -130,7 +132,7 @@ def report_activity(activity: Iterable[Activity]) -> list[dict[str, Any]]:
 def _report_attempt(attempt: AttemptRecord) -> dict[str, Any]:
     return {
         "status": attempt.status,
-        "provider_name": attempt.provider,
+        "provider_name": attempt.provider_name or attempt.provider,
         "endpoint_id": attempt.tag,
         "model_permaslug": attempt.model,
         "latency": _to_ms(attempt.duration_s),
