@@ -126,6 +126,7 @@ _FAULTS = [
     *((fault, stream) for fault in ("status:500", "throttled", "garbage", "cut-at-once") for stream in (False, True)),
     ("error-first", True),
     ("role-then-cut", True),
+    ("streamed-cut", False),
 ]
 
 
@@ -143,6 +144,37 @@ def test_failures_before_output_move_on_to_the_next_endpoint(
         (record,) = gateway.generations(1)
         assert [attempt["provider"] for attempt in record["attempts"]] == ["first", "second"]
         assert record["attempts"][1]["outcome"] == "served"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "message"),
+    [
+        ("cut", "Cut", "broke within the answer"),
+        ("error-chunk", "Unavailable", "It broke in the middle."),
+        ("bad-framing", "Garbled", ""),
+    ],
+)
+def test_failures_after_output_do_not_move_on(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider, fault: str, outcome: str, message: str
+) -> None:
+    """Half an answer of one model and half of another are no answer: the caller is told, and so is the record."""
+    first = provider_config({"first": provider.base_url}, {"fake/model": fault})
+    second = provider_config({"second": second_provider.base_url}, {"fake/model": "answer"})
+    with running_gateway(tmp_path, first + second.partition("enabled = false\n")[2]) as gateway:
+        chunks, _ = gateway.stream("fake/model", provider={"order": ["first", "second"]}, models=["fake/model"])
+        assert {"First"} == {chunk["provider"] for chunk in chunks}
+        assert chunks[-1]["error"]["code"] == 502
+        assert message in chunks[-1]["error"]["message"]
+        (record,) = gateway.generations(1)
+    assert not second_provider.requests
+    assert [("first", outcome)] == [(attempt["tag"], attempt["outcome"]) for attempt in record["attempts"]]
+    assert ("failed", 502, "provider_unavailable", "error", "First") == (
+        record["ending"],
+        record["status"],
+        record["error_type"],
+        record["finish_reason"],
+        record["provider_name"],
+    )
 
 
 def test_a_request_that_is_wrong_is_not_sent_elsewhere(
