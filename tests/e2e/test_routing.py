@@ -133,6 +133,21 @@ def test_a_request_has_a_limit(tmp_path: Path, provider: FakeProvider) -> None:
         assert uptime_of(gateway) is None, "an endpoint whose answer is long is not"
 
 
+def test_an_endpoint_that_hangs_is_left_alone_but_never_gone(
+    tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
+) -> None:
+    """Five times until the request's time is over open its circuit; whoever insists on it still gets to it."""
+    both = {"first": (provider, "hang", "0.000001"), "second": (second_provider, "answer", "0.001")}
+    with running_gateway(tmp_path, config_of(both, "[upstream]\nrequest_timeout_s = 0.3\n")) as gateway:
+        for _ in range(5):
+            assert 408 == ask(gateway, provider={"order": ["first"]}).status_code
+        reply = ask(gateway, provider={"order": ["first"]})
+        assert (200, "Second") == (reply.status_code, reply.json()["provider"])
+        assert 5 == len(provider.requests)
+        assert 408 == ask(gateway, provider={"only": ["first"]}).status_code
+        assert 6 == len(provider.requests), "the last resort is tried whatever its state"
+
+
 def test_an_endpoint_at_its_limit_is_spared(
     tmp_path: Path, provider: FakeProvider, second_provider: FakeProvider
 ) -> None:
