@@ -13,7 +13,8 @@ from pathlib import Path
 from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.core.account import Key, Rates
 from openrouter_gateway.core.catalog import Endpoint, Price, Provider
-from openrouter_gateway.core.usage import Cost
+from openrouter_gateway.core.generation import Generation
+from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.stores.accountant import Accountant
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.database import Database
@@ -31,7 +32,24 @@ ENDPOINT = Endpoint(
     tag="acme",
     price=Price(prompt=Decimal("0.000003"), completion=Decimal("0.000015")),
 )
-COST = Cost(prompt=Decimal("0.000615"), completion=Decimal("0.001485"))
+GENERATION = Generation(
+    id="gen-0",
+    created=time.time(),
+    ending="finished",
+    requested_models=["a/one"],
+    model="a/one",
+    provider="acme",
+    streamed=False,
+    usage=Usage(prompt_tokens=200, completion_tokens=100, total_tokens=300),
+    cost=Cost(prompt=Decimal("0.000615"), completion=Decimal("0.001485")),
+    finish_reason="stop",
+    native_finish_reason="stop",
+    error_type=None,
+    status=200,
+    attempts=[],
+    latency_s=0.1,
+    duration_s=0.5,
+)
 
 
 async def measure(directory: Path) -> list[float]:
@@ -54,7 +72,7 @@ async def measure(directory: Path) -> list[float]:
             grant = accountant.admit(secret)
             claim = await accountant.reserve(grant, f"gen-{number}", estimate(REQUEST, (ENDPOINT,)), now)
             assert claim is not None
-            accountant.settle(claim, COST, 300)
+            accountant.settle(claim, GENERATION)
         if turn:  # the first one warms up
             figures.append((time.process_time() - began) / REQUESTS * 1e6)
     await ledger.close()
