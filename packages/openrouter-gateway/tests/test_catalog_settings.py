@@ -306,16 +306,17 @@ class TestModels:
     def test_built_in_endpoints_take_what_is_said_of_their_model(self) -> None:
         """But for what is said of the endpoint itself."""
         said = {"input_modalities": ["text", "video"], "supported_parameters": ["tools"]}
-        own = {"id": "openai/gpt-oss-20b", "upstream_id": "openai/gpt-oss-20b", "supported_parameters": ["seed"]}
+        model_id = "openai/gpt-oss-20b"
+        own: dict[str, Any] = {"id": model_id, "supported_parameters": ["seed"]}
 
-        catalog = build("groq", "fireworks", providers={"groq": {"models": [own]}}, models={"openai/gpt-oss-20b": said})
+        catalog = build("groq", "fireworks", providers={"groq": {"models": [own]}}, models={model_id: said})
 
-        taken = {e.tag: (e.supported_parameters, e.input_modalities) for e in catalog.listings[own["id"]].endpoints}
+        taken = {e.tag: (e.supported_parameters, e.input_modalities) for e in catalog.listings[model_id].endpoints}
         assert {"groq": ({"seed"}, {"text", "video"}), "fireworks": ({"tools"}, {"text", "video"})} == taken
 
     def test_endpoints_of_ones_own_are_what_they_say(self) -> None:
         """Also when they say nothing."""
-        mine = {"base_url": "http://127.0.0.1:1/v1", "models": [{"id": "mine/one"}]}
+        mine: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1", "models": [{"id": "mine/one"}]}
 
         catalog = build(providers={"mine": mine}, models={"mine/one": {"supported_parameters": ["tools"]}})
 

@@ -172,7 +172,7 @@ class TestFile:
         """An endpoint refers to the file's sets of parameters."""
         path = tmp_path / "catalog.json"
         known = {"model": "a/b", "provider": "groq", "upstream_id": "b", "parameter_set": place}
-        empty = {"format": FORMAT, "sources": [], "date": "", "aliases": {}, "models": []}
+        empty: dict[str, Any] = {"format": FORMAT, "sources": [], "date": "", "aliases": {}, "models": []}
         path.write_text(json.dumps(empty | {"endpoints": [known], "parameter_sets": [["stop"]]}))
 
         with pytest.raises(ConfigError, match=r"is not a catalogue: .*parameter.set"):

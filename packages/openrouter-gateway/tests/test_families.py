@@ -9,6 +9,7 @@ import pytest
 
 from openrouter_gateway.config.enrichment import enrich_endpoints, enrich_models
 from openrouter_gateway.config.families import load_families, parse_families
+from openrouter_gateway.config.rows import load_provider_rows
 from openrouter_gateway.config.snapshot import FORMAT, KnownEndpoint, Snapshot
 from openrouter_gateway.core.catalog import Model, Price, Reasoning
 from openrouter_gateway.routing.demand import PARAMETERS
@@ -129,6 +130,12 @@ class TestTable:
         with pytest.raises(msgspec.ValidationError):
             parse_families(f"[[families]]\n{row}\n[sets]\n[hosts]\n[released]")
 
+    def test_every_built_in_provider_is_a_host(self) -> None:
+        """But for servers of one's own, whose models are listed in gateway.toml; no host is misspelt."""
+        rows, hosts = load_provider_rows(), {name.partition("/")[0] for name in load_families().hosts}
+
+        assert {slug for slug, row in rows.items() if row.key_env} == hosts
+
     def test_the_built_in_one_speaks_the_apis_words(self) -> None:
         """In every list of parameters."""
         table = load_families()
@@ -141,7 +148,8 @@ class TestTable:
 
 def snapshot_of(model: Model, **endpoint: Any) -> Snapshot:
     """Return a snapshot of one model with one endpoint."""
-    known = KnownEndpoint(model=model.id, **{"provider": "groq", "upstream_id": "x"} | endpoint)
+    fields: dict[str, Any] = {"provider": "groq", "upstream_id": "x"} | endpoint
+    known = KnownEndpoint(model=model.id, **fields)
     return Snapshot(format=FORMAT, sources=(), date="2026-11-24", aliases={}, models=(model,), endpoints=(known,))
 
 
@@ -173,6 +181,12 @@ class TestEnrichment:
 
         assert ("seed", "tools") == endpoint.supported_parameters
         assert ("text",) == endpoint.input_modalities
+
+    def test_a_list_that_says_text_is_believed(self) -> None:
+        """Though others of the family take images."""
+        said = snapshot_of(Model(id="openai/gpt-4o", name="x", input_modalities=("text",)), provider="openai")
+
+        assert ("text",) == enrich_endpoints(said).endpoints[0].input_modalities
 
     def test_an_answer_is_no_longer_than_the_context(self) -> None:
         """Whatever the model writes elsewhere."""
