@@ -86,6 +86,14 @@ class TestBuiltIn:
         """Whatever they call it."""
         assert upstream_id == find(BUILTIN, model, tag).upstream_id
 
+    def test_what_a_provider_does_not_serve_is_no_endpoint(self) -> None:
+        """Open weights of OpenAI, and variants, which price tables have under other providers' names, too."""
+        tags = {(known.model, known.full_tag) for known in BUILTIN.endpoints}
+
+        assert ("openai/gpt-oss-120b", "groq") in tags
+        assert ("openai/gpt-oss-120b", "openai") not in tags
+        assert not any(":" in known.upstream_id for known in BUILTIN.endpoints if known.provider != "openrouter")
+
     def test_prices_are_per_unit(self) -> None:
         """Exactly, in every bucket: genai-prices has 1.25, 0.125 and 10 per million, and 10 per thousand searches."""
         price = find(BUILTIN, "openai/gpt-5", "openai").price

@@ -121,7 +121,7 @@ def _endpoints_of(
     """Return a provider's endpoints, one per model and tag: the best match by name."""
     found: dict[tuple[str, str], tuple[int, KnownEndpoint]] = {}
     for info in infos:
-        match = _match(info.id, row, index)
+        match = _match(info.id, row, index) if row.serves(info.id) else None
         if match is None:
             continue
         model, variant = match

@@ -25,6 +25,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     upstream_prefix: str = ""
     names: Naming | None = None
     models: dict[str, str] = {}
+    without: tuple[str, ...] = ()
     embeddings: dict[str, str] = {}
     protocols: dict[str, str] = {}
     variants: tuple[str, ...] = ()
@@ -39,6 +40,12 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None
     status_page_url: str | None = None
+
+    def serves(self, name: str) -> bool:
+        """Return whether a name in the price tables is one that the provider knows."""
+        if ":" in name and self.names != "id":  # a variant, which is OpenRouter's word
+            return False
+        return not any(fnmatchcase(name, pattern) for pattern in self.without)
 
     def protocol_of(self, upstream_id: str) -> str | None:
         """Return the protocol of a model that has another than the provider's, by the first pattern that fits."""
