@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openrouter_gateway.accounting.authorize import Grant, authorize, hash_key, hide_user
 from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.accounting.price import price_usage
-from openrouter_gateway.core.catalog import Price
+from openrouter_gateway.core.catalog import Price, PriceOverride
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import Unauthenticated
@@ -82,6 +82,76 @@ class TestPrice:
         prompt, completion, request = map(Decimal, cost)
 
         assert Cost(prompt=prompt, completion=completion, request=request) == price_usage(usage, price)
+
+    RATES_APART = Price(
+        prompt=Decimal(1),
+        completion=Decimal(2),
+        cache_read=Decimal("0.1"),
+        audio=Decimal(10),
+        audio_cache_read=Decimal(3),
+        image_token=Decimal(5),
+        audio_output=Decimal(20),
+        image_output=Decimal(30),
+        internal_reasoning=Decimal(4),
+    )
+
+    @pytest.mark.parametrize(
+        ("counts", "prompt", "completion"),
+        [
+            ({"prompt_tokens": 100, "prompt_audio_tokens": 40}, "460", "0"),
+            ({"prompt_tokens": 100, "prompt_image_tokens": 40}, "260", "0"),
+            ({"prompt_tokens": 100, "prompt_audio_tokens": 60, "prompt_image_tokens": 60}, "800", "0"),
+            ({"prompt_tokens": 100, "cached_tokens": 50, "cached_audio_tokens": 20}, "113", "0"),
+            (
+                {"prompt_tokens": 100, "cached_tokens": 50, "cached_audio_tokens": 20, "prompt_audio_tokens": 30},
+                "203",
+                "0",
+            ),
+            ({"prompt_tokens": 100, "cached_tokens": 100, "prompt_audio_tokens": 100}, "10", "0"),
+            ({"completion_tokens": 100, "completion_audio_tokens": 40}, "0", "920"),
+            ({"completion_tokens": 100, "image_tokens": 90}, "0", "2720"),
+            ({"completion_tokens": 100, "reasoning_tokens": 60}, "0", "320"),
+            ({"completion_tokens": 100, "reasoning_tokens": 600, "image_tokens": 50}, "0", "1700"),
+        ],
+    )
+    def test_buckets_that_are_priced_apart(self, counts: dict[str, int], prompt: str, completion: str) -> None:
+        """Each token is charged once, at its own rate, or at that of the tokens around it where it has none."""
+        usage = Usage(**counts, total_tokens=1)
+        cost = price_usage(usage, self.RATES_APART)
+
+        assert (Decimal(prompt), Decimal(completion), Decimal(0)) == (cost.prompt, cost.completion, cost.request)
+        plain = price_usage(usage, Price(prompt=Decimal(1), completion=Decimal(2)))
+        assert (usage.prompt_tokens, 2 * usage.completion_tokens) == (plain.prompt, plain.completion)
+
+    def test_reasoning_for_nothing_is_part_of_the_answer(self) -> None:
+        """Lists say 0 for models that do not price it apart."""
+        price = Price(completion=Decimal(2), internal_reasoning=Decimal(0))
+
+        assert 20 == price_usage(Usage(completion_tokens=10, reasoning_tokens=10, total_tokens=10), price).total
+
+    def test_what_only_its_extras_cost(self) -> None:
+        """Free tokens, and a search that is not."""
+        usage = Usage(prompt_tokens=1, total_tokens=1, web_search_requests=2)
+
+        assert Cost(request=Decimal(10)) == price_usage(usage, Price(web_search=Decimal(5)))
+
+    @pytest.mark.parametrize(
+        ("tokens", "prompt", "completion"),
+        [(200, "200", "20"), (201, "402", "20"), (500, "1000", "20"), (501, "1503", "50")],
+    )
+    def test_long_prompts(self, tokens: int, prompt: str, completion: str) -> None:
+        """Beyond a length all tokens have the higher rate, in the buckets that the override names."""
+        price = Price(
+            prompt=Decimal(1),
+            completion=Decimal(2),
+            overrides=(
+                PriceOverride(min_prompt_tokens=200, rates={"prompt": Decimal(2)}),
+                PriceOverride(min_prompt_tokens=500, rates={"prompt": Decimal(3), "completion": Decimal(5)}),
+            ),
+        )
+        usage = Usage(prompt_tokens=tokens, completion_tokens=10, total_tokens=tokens + 10)
+
+        assert Cost(prompt=Decimal(prompt), completion=Decimal(completion)) == price_usage(usage, price)
 
     @pytest.mark.parametrize(
         ("price", "reported", "cost"),

@@ -9,7 +9,7 @@ from gateway_samples import make_endpoint, make_request
 
 from openrouter_gateway.accounting.budget import MOST_UNSTATED_TOKENS, TYPICAL_COMPLETION_TOKENS, estimate
 from openrouter_gateway.core.account import Estimate
-from openrouter_gateway.core.catalog import Price
+from openrouter_gateway.core.catalog import Price, PriceOverride
 
 MESSAGES = [{"role": "user", "content": "x" * 363}]  # 396 bytes of JSON
 ENDPOINT = make_endpoint(prompt="0.001", completion="0.01", request="0.5")
@@ -82,6 +82,15 @@ def test_every_token_counts_at_its_dearest_rate(
     prompt = -(-request.prompt_size // 4)
     cost = prompt * expected["prompt"] + 10 * expected["completion"] + expected.get("fixed", 0)
     assert cost == estimate(request, [endpoint]).cost
+
+
+def test_a_long_prompt_counts_at_its_price() -> None:
+    """From half of the length on, as a token may be two bytes."""
+    override = PriceOverride(min_prompt_tokens=150, rates={"prompt": Decimal(3)})
+    endpoint = msgspec.structs.replace(ENDPOINT, price=Price(prompt=Decimal(1), overrides=(override,)))
+    assert 3 * PROMPT == estimate(make_request(messages=MESSAGES, max_tokens=1), [endpoint]).cost
+    short = make_request(max_tokens=1)
+    assert -(-short.prompt_size // 4) == estimate(short, [endpoint]).cost
 
 
 def test_the_dearest_endpoint_counts() -> None:

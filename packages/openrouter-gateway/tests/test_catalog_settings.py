@@ -435,3 +435,16 @@ def test_a_model_is_not_priced_as_a_tier() -> None:
     row = model_object(build(providers={"acme": {"base_url": "http://x", "models": said}}).listings["a/b"])
 
     assert "2" == row["pricing"]["prompt"]
+
+
+def test_a_price_that_is_given_holds_for_long_prompts_too() -> None:
+    """What is not given keeps what is known, also of long prompts."""
+    said = {"id": "openai/gpt-5.4", "tag": "openai", "pricing": {"prompt": "0.1"}}
+    listing = build("openai", providers={"openai": {"models": [said]}}).listings["openai/gpt-5.4"]
+    (price,) = (endpoint.price for endpoint in listing.endpoints if endpoint.tag == "openai")
+
+    assert price is not None
+    assert (Decimal("0.1"), Decimal("0.0000225")) == (price.at(300_000).prompt, price.at(300_000).completion)
+    (row,) = (row for row in endpoints_object(listing)["endpoints"] if row["tag"] == "openai")
+    (override,) = row["pricing"]["overrides"]
+    assert {"min_prompt_tokens": 272_000, "completion": "0.0000225", "input_cache_read": "0.0000005"} == override

@@ -25,7 +25,7 @@ from openrouter_gateway.config.snapshot import (
     load_builtin,
     load_snapshot,
 )
-from openrouter_gateway.core.catalog import Model, Price
+from openrouter_gateway.core.catalog import Model, Price, PriceOverride
 from openrouter_gateway.errors import ConfigError
 
 EMPTY = Snapshot(format=FORMAT, sources=("none",), date="2026-11-24", aliases={}, models=(), endpoints=())
@@ -55,6 +55,20 @@ class TestBuiltIn:
             pytest.skip(f"it was made of {BUILTIN.sources}, {made.sources} is installed")
 
         assert encode(BUILTIN) == encode(made)
+
+    def test_long_prompts_have_their_price(self) -> None:
+        """As the tables say, in every bucket that changes, and at the service tier's rates where it has some."""
+        expected = {
+            "openai": ("0.000005", "0.0000225", "0.0000005"),
+            "openai/flex": ("0.0000025", "0.00001125", "0.00000025"),
+        }
+        for tag, rates in expected.items():
+            price = find(BUILTIN, "openai/gpt-5.4", tag).price
+            assert price is not None
+            assert price.at(272_000).prompt == price.prompt
+            long = price.at(272_001)
+            assert tuple(map(Decimal, rates)) == (long.prompt, long.completion, long.cache_read)
+            assert price.web_search == long.web_search
 
     def test_it_is_sound(self) -> None:
         """Endpoints of known models at known providers, one per model and tag, named as tags are."""
@@ -204,7 +218,16 @@ LISTED: dict[str, Any] = {
             "created": 1733506137,
             "context_length": 131072,
             "architecture": {"input_modalities": ["text"], "output_modalities": ["text"], "tokenizer": "Llama3"},
-            "pricing": {"prompt": "0.0000001", "completion": "0.00000032", "input_audio_cache": "0.5"},
+            "pricing": {
+                "prompt": "0.0000001",
+                "completion": "0.00000032",
+                "input_audio_cache": "0.5",
+                "overrides": [
+                    {"min_prompt_tokens": 200_000, "prompt": "0.0000002", "input_cache_read": "0.1"},
+                    {"min_prompt_tokens": 1, "utc_start": 0, "utc_end": 1200, "prompt": "7"},
+                    {"min_prompt_tokens": 300_000, "prompt": "dear"},
+                ],
+            },
             "top_provider": {"context_length": 65536, "max_completion_tokens": 1000, "is_moderated": True},
             "supported_parameters": ["tools"],
             "hugging_face_id": "meta-llama/Llama-3.3-70B-Instruct",
@@ -266,6 +289,10 @@ class TestMerge:
         assert (65536, 1000, True) == (found.context_length, found.max_completion_tokens, found.moderated)
         assert found.price is not None
         assert Decimal("0.5") == found.price.audio_cache_read
+        long = PriceOverride(
+            min_prompt_tokens=200_000, rates={"prompt": Decimal("0.0000002"), "cache_read": Decimal("0.1")}
+        )
+        assert (long,) == found.price.overrides, "prices by the hour are not kept"
         assert None is find(snapshot, dynamic.id, "openrouter").price
         assert snapshot == decode(encode(snapshot))
 

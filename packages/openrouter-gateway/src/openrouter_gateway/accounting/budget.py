@@ -22,6 +22,8 @@ TYPICAL_COMPLETION_TOKENS: Final = 4096
 """What an unstated answer counts in rates of tokens. They are no money: the real number counts soon after."""
 _UNSTATED_SEARCHES: Final = 5
 _BYTES_PER_TOKEN: Final = 4
+_LONGER: Final = 2
+"""How many times as long a prompt may be as it counts, where its length decides what a token costs."""
 _ZERO: Final = Decimal(0)
 
 
@@ -43,7 +45,9 @@ def estimate(request: ChatRequest, endpoints: Iterable[Endpoint]) -> Estimate:
         completion = _most_completion(endpoint, stated, prompt) * choices
         most = max(most, completion if stated else min(completion, TYPICAL_COMPLETION_TOKENS * choices))
         if endpoint.price is not None:
-            cost = max(cost, _most_cost(endpoint.price, prompt, completion, extras))
+            cost = max(cost, _most_cost(endpoint.price.at(prompt), prompt, completion, extras))
+            if endpoint.price.overrides:
+                cost = max(cost, _most_cost(endpoint.price.at(_LONGER * prompt), prompt, completion, extras))
     return Estimate(cost, prompt + most)
 
 

@@ -12,27 +12,70 @@ _FREE = Cost()
 def price_usage(usage: Usage, price: Price | None) -> Cost:
     """Return the cost in USD. Where the price is not known, it is what the provider says, as a price per request, or 0.
 
-    Cached and cache-writing tokens are part of the prompt and priced at their own rates; entries that live an hour
-    have one where the price table does. A price per request counts once, or as often as the provider counted search
-    units; what is paid per request includes searches that the provider ran.
+    Buckets that are priced apart are taken out of the prompt and the completion, in which they are contained; of what
+    several could be in, each token is charged once. A bucket without a rate of its own has that of the tokens around
+    it. A price per request counts once, or as often as the provider counted search units; what is paid per request
+    includes searches that the provider ran.
     """
     if price is None:
         return Cost(request=usage.reported_cost) if usage.reported_cost else _FREE
-    if not (price.prompt or price.completion or price.request):
-        return _FREE
-    read_rate = price.prompt if price.cache_read is None else price.cache_read
-    write_rate = price.prompt if price.cache_write is None else price.cache_write
-    plain = max(usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens, 0)
-    prompt = plain * price.prompt
+    price = price.at(usage.prompt_tokens)
+    return Cost(
+        prompt=_price_prompt(usage, price),
+        completion=_price_completion(usage, price),
+        request=_price_request(usage, price),
+    )
+
+
+def _price_prompt(usage: Usage, price: Price) -> Decimal:
+    """What is read from or written to the cache counts in full, also where a provider leaves it out of the prompt."""
+    left = max(usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens, 0)
+    cost = _ZERO
     if usage.cached_tokens:
-        prompt += usage.cached_tokens * read_rate
+        read_rate = price.prompt if price.cache_read is None else price.cache_read
+        audio = min(usage.cached_audio_tokens, usage.cached_tokens)
+        cost += (usage.cached_tokens - audio) * read_rate
+        if audio:
+            cost += audio * (read_rate if price.audio_cache_read is None else price.audio_cache_read)
     if usage.cache_write_tokens:
+        write_rate = price.prompt if price.cache_write is None else price.cache_write
         hourly = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
-        prompt += (usage.cache_write_tokens - hourly) * write_rate
+        cost += (usage.cache_write_tokens - hourly) * write_rate
         if hourly:
-            prompt += hourly * (write_rate if price.cache_write_1h is None else price.cache_write_1h)
+            cost += hourly * (write_rate if price.cache_write_1h is None else price.cache_write_1h)
+    if usage.prompt_audio_tokens and price.audio is not None:
+        audio = min(max(usage.prompt_audio_tokens - usage.cached_audio_tokens, 0), left)
+        cost += audio * price.audio
+        left -= audio
+    if usage.prompt_image_tokens and price.image_token is not None:
+        images = min(usage.prompt_image_tokens, left)
+        cost += images * price.image_token
+        left -= images
+    return cost + left * price.prompt
+
+
+def _price_completion(usage: Usage, price: Price) -> Decimal:
+    left = usage.completion_tokens
+    cost = _ZERO
+    if usage.completion_audio_tokens and price.audio_output is not None:
+        audio = min(usage.completion_audio_tokens, left)
+        cost += audio * price.audio_output
+        left -= audio
+    if usage.image_tokens and price.image_output is not None:
+        images = min(usage.image_tokens, left)
+        cost += images * price.image_output
+        left -= images
+    # OpenRouter's lists have "0" here for models whose reasoning costs as much as their answers do.
+    if usage.reasoning_tokens and price.internal_reasoning:
+        thoughts = min(usage.reasoning_tokens, left)
+        cost += thoughts * price.internal_reasoning
+        left -= thoughts
+    return cost + left * price.completion
+
+
+def _price_request(usage: Usage, price: Price) -> Decimal:
     requests = usage.search_units or (1 if usage.total_tokens else 0)
-    request = requests * price.request if requests else _ZERO
+    cost = requests * price.request if requests else _ZERO
     if usage.web_search_requests and price.web_search:
-        request += usage.web_search_requests * price.web_search
-    return Cost(prompt=prompt, completion=usage.completion_tokens * price.completion, request=request)
+        cost += usage.web_search_requests * price.web_search
+    return cost

@@ -23,7 +23,17 @@ from openrouter_gateway.config.settings import (
 from openrouter_gateway.config.snapshot import Snapshot, load_snapshot
 from openrouter_gateway.config.testing import open_recordings
 from openrouter_gateway.config.values import NO_KEY, is_key
-from openrouter_gateway.core.catalog import Catalog, DataPolicy, Endpoint, Listing, Model, Price, Provider, Reasoning
+from openrouter_gateway.core.catalog import (
+    Catalog,
+    DataPolicy,
+    Endpoint,
+    Listing,
+    Model,
+    Price,
+    PriceOverride,
+    Provider,
+    Reasoning,
+)
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import can_serve
 
@@ -359,7 +369,14 @@ def _configured_endpoint(provider: Provider, model: ModelSettings, known: Endpoi
 
 def _changed_price(known: Price | None, pricing: PricingSettings) -> Price:
     given = _given(pricing, *PricingSettings.model_fields)
-    return msgspec.structs.replace(known or Price(), **{_PRICE_FIELDS.get(key, key): given[key] for key in given})
+    changes = {_PRICE_FIELDS.get(key, key): given[key] for key in given}
+    known = known or Price()
+    kept = tuple(
+        PriceOverride(min_prompt_tokens=override.min_prompt_tokens, rates=rates)
+        for override in known.overrides
+        if (rates := {bucket: rate for bucket, rate in override.rates.items() if bucket not in changes})
+    )
+    return msgspec.structs.replace(known, overrides=kept, **changes)
 
 
 def _changed_model(model: Model, facts: ModelFacts) -> Model:

@@ -5,16 +5,17 @@ providers host it. Not what a provider calls it: that is known from the price ta
 `data/providers.toml`; an endpoint for which neither helps is left out, as is one of a provider that has no row.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
 
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.snapshot import KnownEndpoint, Snapshot
-from openrouter_gateway.core.catalog import Model, Price, Reasoning, Tier
+from openrouter_gateway.core.catalog import Model, Price, PriceOverride, Reasoning, Tier
 from openrouter_gateway.errors import ConfigError
 
 _BUCKETS: Final = {
@@ -264,4 +265,19 @@ def _to_price(pricing: dict[str, Any]) -> Price | None:
                 rates[bucket] = Decimal(pricing[key])
             except (InvalidOperation, TypeError):
                 raise ConfigError(f"a price is not a number: {key} = {pricing[key]!r}") from None
-    return None if any(rate < 0 for rate in rates.values()) else Price(**rates)
+    if any(rate < 0 for rate in rates.values()):
+        return None
+    return Price(**rates, overrides=tuple(_to_overrides(pricing.get("overrides"))))
+
+
+def _to_overrides(entries: object) -> Iterator[PriceOverride]:
+    """Yield what long prompts cost; prices by the hour are not kept."""
+    for entry in cast("list[object]", entries) if isinstance(entries, list) else ():
+        fields = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+        least = fields.get("min_prompt_tokens")
+        if type(least) is not int or "utc_start" in fields or "utc_end" in fields:
+            continue
+        with contextlib.suppress(InvalidOperation, TypeError):
+            rates = {bucket: Decimal(fields[key]) for key, bucket in _BUCKETS.items() if key in fields}
+            if rates and all(rate >= 0 for rate in rates.values()):
+                yield PriceOverride(min_prompt_tokens=least, rates=rates)

@@ -4,7 +4,8 @@ Only `catalog refresh` comes here: the tables take a second to build, so a gatew
 
 Which model a provider's own name means is told by spelling: case, dots and dashes do not count, nor does an author in
 front where the provider hosts that author's models; the rest is in the column `models` of `data/providers.toml`.
-Prices are those of one day. Where they depend on the length of the prompt or on the hour, the base price is taken.
+Prices are those of one day. Where they depend on the hour, the base price is taken; where on the length of the prompt,
+what is more for long ones is an override: the tables, too, charge all tokens by it then.
 """
 
 import re
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from openrouter_gateway.config.canonical import canonical_slug, creation_of, names_in
 from openrouter_gateway.config.rows import ProviderRow, load_provider_rows
 from openrouter_gateway.config.snapshot import FORMAT, KnownEndpoint, Snapshot
-from openrouter_gateway.core.catalog import Model, Price
+from openrouter_gateway.core.catalog import Model, Price, PriceOverride
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -47,7 +48,8 @@ _AUTHORS: Final = {
 }
 """Authors whose name on Hugging Face is not the one in model ids."""
 
-_Rates = dict[str, Decimal]
+_Rates = dict[str, Any]
+"""The fields of a price."""
 
 
 _READ: Final = frozenset({"prompt", "cache_read"})
@@ -201,7 +203,7 @@ def _tiers_of(
                 upstream_id=base.upstream_id,
                 tag=f"{slug}/{tier}",
                 tier=tier,
-                price=_price_of(rates | changes),
+                price=_price_of(_merged(rates, changes)),
                 context_length=info.context_window,
             )
 
@@ -252,13 +254,34 @@ def _holds(constraint: object, day: date) -> bool:
 
 def _per_unit(prices: "ModelPrice") -> _Rates:
     rates: _Rates = {}
+    steps: dict[int, dict[str, Decimal]] = {}
     for bucket, (name, units) in _BUCKETS.items():
         rate: Any = getattr(prices, name, None)
         if rate is not None:
             rates[bucket] = (getattr(rate, "base", rate) / units).normalize()
+            for step in getattr(rate, "tiers", ()):
+                steps.setdefault(step.start, {})[bucket] = (step.price / units).normalize()
+    if steps:
+        rates["overrides"] = _as_overrides(steps)
     return rates
 
 
-def _price_of(rates: Mapping[str, Decimal]) -> Price | None:
+def _as_overrides(steps: Mapping[int, dict[str, Decimal]]) -> tuple[PriceOverride, ...]:
+    return tuple(PriceOverride(min_prompt_tokens=start, rates=rates) for start, rates in sorted(steps.items()))
+
+
+def _merged(rates: _Rates, changes: _Rates) -> _Rates:
+    """Return rates with changes: what is changed has no other price for long prompts but a changed one."""
+    steps: dict[int, dict[str, Decimal]] = {}
+    for override in rates.get("overrides", ()):
+        kept = {bucket: rate for bucket, rate in override.rates.items() if bucket not in changes}
+        if kept:
+            steps[override.min_prompt_tokens] = kept
+    for override in changes.get("overrides", ()):
+        steps.setdefault(override.min_prompt_tokens, {}).update(override.rates)
+    return rates | changes | {"overrides": _as_overrides(steps)}
+
+
+def _price_of(rates: Mapping[str, Any]) -> Price | None:
     """Return the price; None where neither prompts nor completions have one."""
     return Price(**rates) if "prompt" in rates or "completion" in rates else None

@@ -5,15 +5,24 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 Tier: TypeAlias = Literal["flex", "priority"]
+
+
+class PriceOverride(Struct, frozen=True, kw_only=True):
+    """Rates, by the names of `Price`, that all tokens have once the prompt is longer than `min_prompt_tokens`."""
+
+    min_prompt_tokens: int
+    rates: dict[str, Decimal]
 
 
 class Price(Struct, frozen=True, kw_only=True):
     """USD per token, per request, per image or per search. None: the bucket is not priced apart, or not known.
 
     `image` is per input image, `image_token` and `image_output` per token; `audio`, `audio_output` and
-    `audio_cache_read` are per audio token; `cache_write_1h` is the rate of cache entries that live an hour.
+    `audio_cache_read` are per audio token; `cache_write_1h` is the rate of cache entries that live an hour. Of the
+    `overrides` for long prompts that hold, the later one wins in each bucket.
     """
 
     prompt: Decimal = Decimal(0)
@@ -30,6 +39,17 @@ class Price(Struct, frozen=True, kw_only=True):
     audio_cache_read: Decimal | None = None
     web_search: Decimal | None = None
     internal_reasoning: Decimal | None = None
+    overrides: tuple[PriceOverride, ...] = ()
+
+    def at(self, prompt_tokens: int) -> "Price":
+        """Return the price for a prompt of so many tokens."""
+        if not self.overrides:
+            return self
+        changes: dict[str, Decimal] = {}
+        for override in self.overrides:
+            if prompt_tokens > override.min_prompt_tokens:
+                changes |= override.rates
+        return replace(self, overrides=(), **changes)
 
 
 class DataPolicy(Struct, frozen=True, kw_only=True):

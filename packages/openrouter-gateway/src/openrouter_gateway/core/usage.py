@@ -12,8 +12,9 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     `reported_cost` is what the provider itself says the call cost, in USD. `estimated` marks counts that the
     gateway made up from text lengths, because the provider reported none or the answer was cut.
-    `cache_write_1h_tokens` are those of `cache_write_tokens` whose cache entries live an hour,
-    `web_search_requests` the searches that the provider ran for the model.
+    `cached_audio_tokens` are those of `cached_tokens` that are audio, `cache_write_1h_tokens` those of
+    `cache_write_tokens` whose cache entries live an hour, `web_search_requests` the searches that the provider ran for
+    the model. `image_tokens` are of images that were made, `prompt_image_tokens` of those that were read.
     """
 
     prompt_tokens: int = 0
@@ -22,7 +23,9 @@ class Usage(Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    cached_audio_tokens: int = 0
     prompt_audio_tokens: int = 0
+    prompt_image_tokens: int = 0
     prompt_video_tokens: int = 0
     reasoning_tokens: int = 0
     completion_audio_tokens: int = 0

@@ -175,7 +175,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     }
 
 
-def _pricing(price: Price | None) -> dict[str, str]:
+def _pricing(price: Price | None) -> dict[str, Any]:
     """Return the prices, 0 where they are not known: clients want numbers, and that is what will be charged."""
     price = price or Price()
     row = {"prompt": price.prompt, "completion": price.completion}
@@ -183,7 +183,16 @@ def _pricing(price: Price | None) -> dict[str, str]:
         rate: Decimal | None = getattr(price, bucket)
         if rate is not None and (rate or bucket != "request"):
             row[key] = rate
-    return {key: decimal_text(value) for key, value in row.items()}
+    shown: dict[str, Any] = {key: decimal_text(value) for key, value in row.items()}
+    if price.overrides:
+        shown["overrides"] = [
+            {
+                "min_prompt_tokens": override.min_prompt_tokens,
+                **{_PRICES.get(bucket, bucket): decimal_text(rate) for bucket, rate in override.rates.items()},
+            }
+            for override in price.overrides
+        ]
+    return shown
 
 
 def _endpoint_row(endpoint: Endpoint, model: Model, health: HealthReport) -> dict[str, Any]:

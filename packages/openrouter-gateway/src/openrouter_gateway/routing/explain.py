@@ -144,10 +144,11 @@ def _reason(arrangement: Arrangement, place: int, listed: frozenset[str]) -> str
 
 
 def _show_price(price: Price | None) -> dict[str, str] | None:
+    """Without what long prompts cost: by that nothing is routed."""
     if price is None:
         return None
-    rates: dict[str, Decimal | None] = msgspec.structs.asdict(price)
-    return {kind: f"{rate:f}" for kind, rate in rates.items() if rate is not None}
+    rates: dict[str, Decimal | None] = msgspec.structs.asdict(msgspec.structs.replace(price, overrides=()))
+    return {kind: f"{rate:f}" for kind, rate in rates.items() if isinstance(rate, Decimal)}
 
 
 def _show_ceilings(ceilings: Any) -> dict[str, str]:

@@ -126,6 +126,7 @@ def to_usage(fields: dict[str, Any]) -> Usage:
     if thoughts and total == prompt + answer and answer >= thoughts:
         completion = answer  # some models count thoughts among the answer's tokens (LiteLLM, vertex_ai/gemini, 2026)
     inputs, outputs = _by_modality(fields, "promptTokensDetails"), _by_modality(fields, "candidatesTokensDetails")
+    cached = _by_modality(fields, "cacheTokensDetails")
     usage = Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -137,7 +138,9 @@ def to_usage(fields: dict[str, Any]) -> Usage:
         return usage
     return msgspec.structs.replace(
         usage,
+        cached_audio_tokens=cached.get("AUDIO", 0),
         prompt_audio_tokens=inputs.get("AUDIO", 0),
+        prompt_image_tokens=inputs.get("IMAGE", 0),
         prompt_video_tokens=inputs.get("VIDEO", 0),
         completion_audio_tokens=outputs.get("AUDIO", 0),
         image_tokens=outputs.get("IMAGE", 0),
