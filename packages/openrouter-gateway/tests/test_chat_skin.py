@@ -89,6 +89,10 @@ class TestParse:
             ({"trace": "x"}, "trace"),
             ({"reasoning_effort": "low", "reasoning": {"effort": "high"}}, "reasoning_effort"),
             ({"reasoning_effort": "none", "reasoning": {"effort": "high"}}, "reasoning.effort"),
+            ({"reasoning": {"effort": "high", "max_tokens": 2000}}, "reasoning.max_tokens"),
+            ({"reasoning": {"effort": "high", "max_tokens": 2000}}, "`reasoning.effort`"),
+            ({"reasoning": {"max_tokens": 2000}, "reasoning_effort": "high"}, "`reasoning_effort`"),
+            ({"reasoning": "high"}, "reasoning: Expected `object | null`"),
         ],
     )
     def test_a_wrong_field_is_named(self, fields: dict[str, object], named: str) -> None:
@@ -115,6 +119,8 @@ class TestParse:
             {"reasoning_effort": None, "reasoning": {"effort": "high"}},
             {"reasoning_effort": "low", "reasoning": {"effort": None}},
             {"reasoning_effort": "low", "reasoning": None},
+            {"reasoning_effort": None, "reasoning": {"effort": None, "max_tokens": 2000}},
+            {"reasoning": {"effort": "low", "max_tokens": None}},
             {"stop": ["x"], "tool_choice": {"type": "function", "function": {"name": "f"}}},
             {"tool_choice": {"type": "openrouter:web_search"}, "tools": [{"type": "openrouter:web_search"}]},
             {"provider": {"max_price": {"prompt": "1", "completion": 2.5}, "sort": {"by": "price"}}},

@@ -322,7 +322,6 @@ class TestThinking:
         [
             {"reasoning": {"effort": "huge"}},
             {"reasoning": {"effort": 3}},
-            {"reasoning": "high"},
             {"reasoning_effort": []},
             {"include_reasoning": "yes"},
         ],

@@ -162,7 +162,6 @@ class TestRequest:
             ({"reasoning": {"max_tokens": 950}, "max_tokens": 1000}, "high"),
             ({"reasoning": {}}, None),
             ({"reasoning": None, "reasoning_effort": None}, None),
-            ({"reasoning": "high"}, None),
         ],
     )
     @pytest.mark.covers("protocols.openai", "reasoning effort", "reasoning budget")

@@ -189,7 +189,6 @@ class TestReasoning:
             ({"reasoning": {"max_tokens": 349}, "max_tokens": 1000}, {"effort": "low", "summary": "auto"}),
             ({"reasoning": {"max_tokens": 351}, "max_tokens": 1000}, {"effort": "medium", "summary": "auto"}),
             ({"reasoning": {"max_tokens": 950}, "max_tokens": 1000}, {"effort": "high", "summary": "auto"}),
-            ({"reasoning": "high"}, None),
         ],
     )
     @pytest.mark.covers("protocols.openai_responses", "reasoning effort", "reasoning budget", "thoughts in answers")

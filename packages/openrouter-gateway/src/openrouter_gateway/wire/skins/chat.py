@@ -46,18 +46,26 @@ def parse(body: bytes) -> ChatRequest:
 
 def _decode(body: bytes) -> ChatRequest:
     request = ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
-    if "reasoning_effort" in request.fields and "reasoning" in request.fields:
-        _check_efforts(request.fields)
+    if "reasoning" in request.fields:
+        _check_reasoning(request.fields)
     return request
 
 
-def _check_efforts(fields: dict[str, Raw]) -> None:
-    """Two words for one thing may not differ (OpenRouter API, chat completions, 2026-08-22)."""
-    apart: object = msgspec.json.decode(fields["reasoning_effort"])
+def _check_reasoning(fields: dict[str, Raw]) -> None:
+    """Refuse two words for one thing that differ, and an effort beside a budget (OpenRouter API, 1.1 and 4.1)."""
     reasoning: object = msgspec.json.decode(fields["reasoning"])
-    inside = cast("dict[str, object]", reasoning).get("effort") if isinstance(reasoning, dict) else None
+    if reasoning is None:
+        return
+    if not isinstance(reasoning, dict):
+        raise BadRequest("reasoning: Expected `object | null`")
+    said = cast("dict[str, object]", reasoning)
+    inside = said.get("effort")
+    apart: object = msgspec.json.decode(fields["reasoning_effort"]) if "reasoning_effort" in fields else None
     if apart is not None and inside is not None and apart != inside:
         raise BadRequest("reasoning_effort: differs from `reasoning.effort`, please send one of the two")
+    if said.get("max_tokens") is not None and (inside is not None or apart is not None):
+        effort = "reasoning.effort" if inside is not None else "reasoning_effort"
+        raise BadRequest(f"reasoning.max_tokens: only one of it and `{effort}` can be set")
 
 
 def read(body: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
