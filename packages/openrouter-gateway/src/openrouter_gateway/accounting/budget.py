@@ -25,6 +25,8 @@ _BYTES_PER_TOKEN: Final = 4
 _LONGER: Final = 2
 """How many times as long a prompt may be as it counts, where its length decides what a token costs."""
 _ZERO: Final = Decimal(0)
+_EXTRA_FIELDS: Final = ("tools", "cache_control", "web_search_options")
+_NO_EXTRAS: Final[Counter[str]] = Counter()
 
 
 def estimate(request: ChatRequest, endpoints: Iterable[Endpoint]) -> Estimate:
@@ -77,19 +79,22 @@ def _most_cost(price: Price, prompt: int, completion: int, extras: Counter[str])
 
 
 def _dearest(rates: Iterable[Decimal | None]) -> Decimal:
-    return max(rate for rate in rates if rate is not None)
+    found = _ZERO
+    for rate in rates:
+        if rate is not None and rate > found:
+            found = rate
+    return found
 
 
 def _read_extras(request: ChatRequest) -> Counter[str]:
     """Return what else may cost something: parts by type, cache entries for an hour, searches of the provider."""
-    found: Counter[str] = Counter()
-    for message in request.params.messages:
-        if type(message.content) is list:
-            found.update(str(part.get("type")) for part in message.content)
-    fields = request.fields
-    found["hour"] = int(
-        any(b'"1h"' in bytes(fields[name]) for name in ("messages", "tools", "cache_control") & fields.keys())
-    )
+    params, fields = request.params, request.fields
+    parts = [part for message in params.messages if type(message.content) is list for part in message.content]
+    marked = ("tools", "cache_control", "messages") if parts else ("tools", "cache_control")
+    if not (parts or params.plugins or not fields.keys().isdisjoint(_EXTRA_FIELDS)):
+        return _NO_EXTRAS
+    found = Counter(str(part.get("type")) for part in parts)
+    found["hour"] = int(any(b'"1h"' in bytes(fields[name]) for name in marked if name in fields))
     plugin = request.plugin(WEB)
     if request.wants(WEB) or "web_search_options" in fields or (b"web_search" in bytes(fields.get("tools", b""))):
         found["search"] = (plugin.max_uses if plugin else None) or _UNSTATED_SEARCHES
