@@ -40,6 +40,7 @@ async def main(url: str, journal: str) -> None:
             ledger.record(make_generation(number))
             number += 1
         say("then:", ledger.why_not_ready())
+        held = number
         await asyncio.sleep(0.5)  # the writer tries, and fails where the database is on the same disk
         while not ledger.lost and number < 1_000:
             ledger.record(make_generation(number))
@@ -47,7 +48,7 @@ async def main(url: str, journal: str) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     await ledger.flush()
-    say("recorded", ledger.recorded, "lost", ledger.lost)
+    say("recorded", ledger.recorded, "lost", ledger.lost, "held", held)
     ledger.record(make_generation(number))
     await ledger.flush()
     say("in the end:", ledger.why_not_ready())

@@ -288,8 +288,8 @@ class AtCapacity(Throttled):
     When one of them ends is not known, so the caller may ask again soon.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, **rest: object) -> None:
+        super().__init__(message, **rest)  # pyright: ignore[reportArgumentType]
         self.retry_after_s = 1
 
 
