@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,20 @@ def test_an_endpoint_that_hangs_is_left_alone_but_never_gone(
         assert 5 == len(provider.requests)
         assert 408 == ask(gateway, provider={"only": ["first"]}).status_code
         assert 6 == len(provider.requests), "the last resort is tried whatever its state"
+
+
+@pytest.mark.parametrize(("served", "price"), [("default", "0.001"), ("flex", "0.0005"), ("scale", "0.001")])
+def test_the_cost_is_that_of_the_tier_that_was_served(
+    tmp_path: Path, provider: FakeProvider, served: str, price: str
+) -> None:
+    """Whatever the endpoint that was asked for."""
+    tier = f'upstream_id = "answer:{served}"\npricing = {{ prompt = "0.0005" }}'
+    config = config_of({"first": (provider, f"answer:{served}", "0.001")})
+    config += f'[[providers.first.models]]\nid = "fake/model"\ntag = "first/flex"\n{tier}\n'
+    with running_gateway(tmp_path, config) as gateway:
+        reply = ask(gateway, provider={"only": ["first"]})
+    usage = json.loads(reply.text, parse_float=Decimal)["usage"]
+    assert Decimal(price) * usage["prompt_tokens"] == usage["cost_details"]["upstream_inference_prompt_cost"]
 
 
 def test_an_endpoint_at_its_limit_is_spared(

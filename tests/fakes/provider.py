@@ -1,6 +1,6 @@
 """A provider that does what the model's name says, good or bad: a real server on loopback, raw bytes on the wire.
 
-    answer           a JSON answer, or a stream of it
+    answer           a JSON answer, or a stream of it; answer:TIER says with its JSON which service tier it was
     slow-first:S     nothing for S seconds, then as `answer`
     endless          a stream that never ends by itself
     hang             takes the request and never answers
@@ -124,7 +124,8 @@ class FakeProvider:
             return await _send_json(writer, 200, answer_rerank(body))
         turn = _scripted(behaviour, argument, body)
         if not body.get("stream") and behaviour != "streamed-cut":
-            return await _send_json(writer, 200, turn.whole if turn else _whole_answer())
+            tier = {"service_tier": argument} if behaviour == "answer" and argument else {}
+            return await _send_json(writer, 200, turn.whole if turn else _whole_answer() | tier)
         await _start_stream(writer)
         if turn:
             return await _end_stream(

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from gateway_samples import make_endpoint, make_request
 from hypothesis import given
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 
 from openrouter_gateway.accounting.authorize import Grant, authorize, hash_key, hide_user
 from openrouter_gateway.accounting.meter import Meter
-from openrouter_gateway.accounting.price import price_usage
-from openrouter_gateway.core.catalog import Price, PriceOverride
+from openrouter_gateway.accounting.price import price_served, price_usage
+from openrouter_gateway.core.catalog import Endpoint, Price, PriceOverride
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import Unauthenticated
@@ -218,6 +219,54 @@ def make_step(delta: dict[str, Any], finish: str | None = None, native: str | No
     )
 
 
+class TestServedTier:
+    """The price goes by the tier that was served."""
+
+    BASE, FLEX, PRIORITY = (
+        make_endpoint(tag, prompt=prompt) for tag, prompt in (("acme", "2"), ("acme/flex", "1"), ("acme/priority", "4"))
+    )
+    OTHERS = (
+        make_endpoint("other/flex", prompt="9"),
+        msgspec.structs.replace(make_endpoint("acme/flex", prompt="9"), upstream_id="another"),
+        make_endpoint("acme/flex", prompt=None),
+        BASE,
+        FLEX,
+        PRIORITY,
+    )
+
+    @pytest.mark.parametrize(
+        ("endpoint", "served", "price"),
+        [
+            (BASE, None, 2),
+            (BASE, "default", 2),
+            (BASE, "flex", 1),
+            (BASE, "priority", 4),
+            (BASE, "scale", 2),
+            (FLEX, "default", 2),
+            (FLEX, "flex", 1),
+            (PRIORITY, "default", 2),
+            (PRIORITY, "auto", 4),
+            (PRIORITY, "Standard", 2),
+        ],
+    )
+    def test_by_what_the_provider_says(self, endpoint: Endpoint, served: str | None, price: int) -> None:
+        """Of the same model at the same provider; what is no tier of the catalogue changes nothing."""
+        found = price_served(endpoint, served, self.OTHERS)
+
+        assert found is not None
+        assert price == found.prompt
+
+    def test_a_tier_without_a_price(self) -> None:
+        """The endpoint's own price is the best guess."""
+        assert self.PRIORITY.price == price_served(self.PRIORITY, "default", [self.PRIORITY, self.FLEX])
+
+    def test_anthropics_word_for_a_contract(self) -> None:
+        """Its `priority` is capacity that was bought before, and no fast mode."""
+        endpoint = msgspec.structs.replace(self.BASE, own_protocol="anthropic")
+
+        assert self.BASE.price == price_served(endpoint, "priority", [endpoint, self.PRIORITY])
+
+
 class TestMeter:
     """What a reply has used so far."""
 
@@ -260,6 +309,17 @@ class TestMeter:
         meter.watch(make_step({"role": "assistant", "content": ""}))
 
         assert Usage() == meter.usage(make_request())
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_the_tier_that_was_served(self, place: int) -> None:
+        """Said with the first chunk, or with the last."""
+        steps = [make_step({"content": "x"}), make_step({"content": "x"}), make_step({}, "stop")]
+        steps[place].chunk["service_tier"] = "flex"
+        meter = Meter()
+        for step in steps:
+            meter.watch(step)
+
+        assert (None if place == 1 else "flex") == meter.service_tier
 
     def test_finish_reasons(self) -> None:
         """The last one counts."""

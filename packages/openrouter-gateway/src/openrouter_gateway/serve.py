@@ -22,7 +22,7 @@ from openrouter_gateway.accounting.authorize import Grant, hide_user
 from openrouter_gateway.accounting.budget import estimate
 from openrouter_gateway.accounting.insurance import is_billed
 from openrouter_gateway.accounting.meter import Meter
-from openrouter_gateway.accounting.price import price_usage
+from openrouter_gateway.accounting.price import price_served, price_usage
 from openrouter_gateway.accounting.response_cache import (
     CachedAnswer,
     CacheWish,
@@ -35,7 +35,7 @@ from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.callers.plugins import PluginRun, Prepared
 from openrouter_gateway.contents import content_of, may_keep
-from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.catalog import Endpoint, Price
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
 from openrouter_gateway.core.generation import Ending, Generation
@@ -308,8 +308,12 @@ class _Generation:
             endpoint = self._endpoint
             finish_reason = "error" if self._error else self.meter.finish_reason
             billed = self._request.task is not None or is_billed(usage, finish_reason)
-            self._bill = (usage, price_usage(usage, endpoint.price) if endpoint and billed else Cost())
+            self._bill = (usage, price_usage(usage, self._price(endpoint)) if endpoint and billed else Cost())
         return self._bill
+
+    def _price(self, endpoint: Endpoint) -> Price | None:
+        listing = self._services.catalog.listings.get(endpoint.model_id)
+        return price_served(endpoint, self.meter.service_tier, listing.endpoints if listing else ())
 
     def closing(self) -> Closing:
         """See `delivery.Generating`."""

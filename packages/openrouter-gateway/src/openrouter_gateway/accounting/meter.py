@@ -55,10 +55,15 @@ class Meter:
             if choice["finish_reason"] is not None:
                 self.finish_reason = choice["finish_reason"]
                 self.native_finish_reason = choice.get("native_finish_reason")
+                self._read_tier(chunk)
 
     def _read_head(self, chunk: dict[str, Any]) -> None:
         found = chunk.get("id")
         self.upstream_id = found[:_MOST_ID] if type(found) is str else ""
+        self._read_tier(chunk)
+
+    def _read_tier(self, chunk: dict[str, Any]) -> None:
+        """Some providers say it with the first chunk, others with the last one."""
         tier = chunk.get("service_tier")
         if type(tier) is str:
             self.service_tier = tier[:_MOST_ID]

@@ -1,12 +1,24 @@
 """What a generation costs: token buckets times the endpoint's prices, exact in Decimal USD."""
 
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
-from openrouter_gateway.core.catalog import Price
+from openrouter_gateway.core.catalog import Endpoint, Price, Tier
 from openrouter_gateway.core.usage import Cost, Usage
 
 _ZERO = Decimal(0)
 _FREE = Cost()
+_TIERS: Final[dict[str, Tier | None]] = {
+    "default": None,
+    "standard": None,
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+}
+"""Words of providers for tiers that have prices; others, such as `scale`, are contracts of whoever runs the gateway."""
+_OTHER_WORDS: Final = frozenset({"anthropic"})
+"""Protocols whose `service_tier` is such a contract (platform.claude.com/docs/en/api/service-tiers, 2026-11)."""
 
 
 def price_usage(usage: Usage, price: Price | None) -> Cost:
@@ -25,6 +37,24 @@ def price_usage(usage: Usage, price: Price | None) -> Cost:
         completion=_price_completion(usage, price),
         request=_price_request(usage, price),
     )
+
+
+def price_served(endpoint: Endpoint, served: str | None, others: Iterable[Endpoint]) -> Price | None:
+    """Return the price of the tier that the provider says it served, of the same model there.
+
+    `others` are the model's endpoints. The endpoint's own price holds where the provider says nothing of tiers, or
+    where the tier that it names has no price of its own.
+    """
+    if served is None or endpoint.protocol in _OTHER_WORDS:
+        return endpoint.price
+    tier = _TIERS.get(served.lower(), endpoint.service_tier)
+    if tier == endpoint.service_tier:
+        return endpoint.price
+    for other in others:
+        same = other.provider.slug == endpoint.provider.slug and other.upstream_id == endpoint.upstream_id
+        if same and other.service_tier == tier and other.price is not None:
+            return other.price
+    return endpoint.price
 
 
 def _price_prompt(usage: Usage, price: Price) -> Decimal:
