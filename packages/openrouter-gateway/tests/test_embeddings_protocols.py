@@ -336,7 +336,8 @@ def test_codecs_are_found_by_protocol_and_task() -> None:
     request = request_of()
 
     assert OPENAI is codec_of("openai", request)
-    assert PROTOCOLS["local"].encode_chat == codec_of("local", msgspec.structs.replace(request, task=None)).encode
+    chat = msgspec.structs.replace(request, task=None)
+    assert PROTOCOLS["local"].chat_decoder == codec_of("local", chat).decoder
     with pytest.raises(Unavailable):
         codec_of("anthropic", request)
     assert TASKS.keys() <= PROTOCOLS.keys()

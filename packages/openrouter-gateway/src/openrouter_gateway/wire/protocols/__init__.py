@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Final
 
+from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.embedding import Embedding
 from openrouter_gateway.core.rerank import Rerank
 from openrouter_gateway.errors import Unavailable
+from openrouter_gateway.wire.parameters import fit_parameters
 from openrouter_gateway.wire.protocols.anthropic import Anthropic
 from openrouter_gateway.wire.protocols.base import Codec, Protocol
 from openrouter_gateway.wire.protocols.gemini import Gemini
 from openrouter_gateway.wire.protocols.gemini_embeddings import GeminiEmbeddings
 from openrouter_gateway.wire.protocols.local import Local
 from openrouter_gateway.wire.protocols.local_embeddings import LocalEmbeddings
-from openrouter_gateway.wire.protocols.openai import OpenAI
+from openrouter_gateway.wire.protocols.openai import KEEP_GATEWAY_FIELDS, OpenAI
 from openrouter_gateway.wire.protocols.openai_embeddings import Embeddings
 from openrouter_gateway.wire.protocols.openai_responses import OpenAIResponses
 from openrouter_gateway.wire.protocols.reranking import Reranking
@@ -41,9 +43,15 @@ class _Chat:
     """A protocol's chat as a codec."""
 
     def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
         self.address = protocol.chat_address
-        self.encode = protocol.encode_chat
         self.decoder = protocol.chat_decoder
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint) -> bytes:
+        """Return the body, without parameters that the endpoint lacks; another OpenRouter leaves them out itself."""
+        if KEEP_GATEWAY_FIELDS not in endpoint.provider.quirks:
+            request = fit_parameters(request, endpoint)
+        return self._protocol.encode_chat(request, endpoint)
 
 
 _CHAT: Final[dict[str, Codec]] = {name: _Chat(protocol) for name, protocol in PROTOCOLS.items()}

@@ -1,0 +1,60 @@
+"""Parameters that an endpoint is known to lack stay here."""
+
+import json
+from typing import Any
+
+import pytest
+from gateway_samples import make_endpoint, make_request
+
+from openrouter_gateway.wire.protocols import codec_of
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+SENT: dict[str, Any] = {
+    "temperature": 0.5,
+    "top_k": 3,
+    "max_tokens": 9,
+    "stop": ["x"],
+    "logprobs": True,
+    "tools": [TOOL],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "response_format": SCHEMA,
+    "safe_prompt": True,
+}
+ALWAYS = {"model", "messages", "max_tokens", "safe_prompt"}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (None, ALWAYS | SENT.keys()),
+        (set[str](), ALWAYS),
+        ({"temperature"}, ALWAYS | {"temperature"}),
+        ({"tools"}, ALWAYS | {"tools", "tool_choice", "parallel_tool_calls"}),
+        ({"structured_outputs", "top_logprobs"}, ALWAYS | {"response_format", "logprobs"}),
+    ],
+)
+def test_what_is_sent(known: set[str] | None, expected: set[str]) -> None:
+    """All that is supported, all that OpenRouter has no name for, and limits; nothing is known: all of it."""
+    request, endpoint = make_request(**SENT), make_endpoint(parameters=known)
+
+    assert expected == json.loads(codec_of("openai", request).encode(request, endpoint)).keys()
+
+
+@pytest.mark.parametrize("protocol", ["anthropic", "gemini", "openai_responses"])
+def test_it_holds_for_every_protocol(protocol: str) -> None:
+    """Tools and sampling are left out of translated requests, too."""
+    request, endpoint = make_request(**SENT), make_endpoint(parameters=set())
+
+    body = json.loads(codec_of(protocol, request).encode(request, endpoint))
+
+    assert {"tools", "tool_choice", "toolConfig", "temperature", "top_k", "stop_sequences"}.isdisjoint(body)
+
+
+def test_another_openrouter_decides_itself() -> None:
+    """It has newer lists than ours may be."""
+    request = make_request(top_k=3)
+    endpoint = make_endpoint(parameters=set(), quirks=frozenset({"openrouter_fields"}))
+
+    assert json.loads(codec_of("openai", request).encode(request, endpoint))["top_k"] == 3
