@@ -36,6 +36,14 @@ OFF = {"type": "disabled"}
 ON = {"type": "enabled"}
 
 
+def test_openai_is_not_sent_what_only_open_models_have() -> None:
+    """It would answer 400; other servers of the protocol take these."""
+    sampling = {"top_k": 5, "min_p": 0.1, "top_a": 0.1, "repetition_penalty": 1.1, "top_p": 0.5}
+
+    assert {"model", "messages", "top_p"} == sent("openai", **sampling).keys()
+    assert {"model", "messages", *sampling} == sent("fireworks", **sampling).keys()
+
+
 @pytest.mark.covers("protocols.openai", "reasoning effort")
 @pytest.mark.parametrize(
     ("slug", "reasoning", "expected"),

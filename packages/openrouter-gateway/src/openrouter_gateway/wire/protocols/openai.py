@@ -16,7 +16,7 @@ from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.errors import Cut, Garbled, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
-from openrouter_gateway.wire.protocols.openai_quirks import fit_replay, set_effort
+from openrouter_gateway.wire.protocols.openai_quirks import fit_replay, fit_sampling, set_effort
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
     cite_sources,
@@ -85,6 +85,7 @@ class OpenAI:
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
             set_effort(body, effort_for(request, endpoint), endpoint)
+            fit_sampling(body, endpoint)
             body["messages"] = fit_replay(body["messages"], endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)

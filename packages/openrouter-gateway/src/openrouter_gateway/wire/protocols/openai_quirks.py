@@ -1,4 +1,4 @@
-"""How servers of the openai protocol differ in reasoning: what they are asked, and what they take back of it.
+"""How servers of the openai protocol differ: what of reasoning they are asked and take back, and how they sample.
 
 | quirk | |
 |---|---|
@@ -7,6 +7,7 @@
 | `replays_reasoning_content` | reasoning of earlier turns comes back as `reasoning_content`, as it was sent |
 | `replays_reasoning_text` | it comes back as text in `reasoning`; other members are refused |
 | `replays_no_reasoning` | it does not come back: any such member is refused |
+| `openai_sampling` | only OpenAI's own parameters of sampling are taken, those of open models are refused |
 
 Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
 """
@@ -25,6 +26,8 @@ _Message: TypeAlias = dict[str, Raw]
 
 THINKING_SWITCH: Final = "thinking_switch"
 THINKING_OFF: Final = "thinking_off"
+OPENAI_SAMPLING: Final = "openai_sampling"
+_OPEN_SAMPLING: Final = ("top_k", "min_p", "top_a", "repetition_penalty")
 _MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details")
 _MENTION: Final = b'"reasoning'
 _OFF: Final = Raw(b'{"type":"disabled"}')
@@ -50,6 +53,13 @@ def set_effort(body: dict[str, Raw], effort: str | None, endpoint: Endpoint) -> 
     body["reasoning_effort"] = Raw(_encode(effort))
     if THINKING_SWITCH in quirks:
         body.setdefault("thinking", _ON)
+
+
+def fit_sampling(body: dict[str, Raw], endpoint: Endpoint) -> None:
+    """Take parameters out of a request's body that the provider answers 400 to."""
+    if OPENAI_SAMPLING in endpoint.provider.quirks:
+        for name in _OPEN_SAMPLING:
+            body.pop(name, None)
 
 
 def fit_replay(messages: Raw, endpoint: Endpoint) -> Raw:
@@ -81,7 +91,7 @@ _REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
     "replays_no_reasoning": lambda _: {},
 }
 
-QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, *_REPLAYS})
+QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, OPENAI_SAMPLING, *_REPLAYS})
 """The names of all of them."""
 
 
