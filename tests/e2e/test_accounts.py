@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
@@ -276,3 +277,24 @@ def test_a_budget_under_load(
     assert 95 <= succeeded <= 101
     wait_for(lambda: get(gateways[0], key, "/key")["usage"] == succeeded * cost)
     assert get(gateways[0], manager, "/credits")["total_usage"] == (succeeded + 1) * cost
+
+
+def test_a_rate_limit_under_load(stack: ExitStack, tmp_path: Path, provider: FakeProvider) -> None:
+    """Two gateways, one minute: of two hundred requests at once as many are served as the key may have, no more."""
+    server = new_redis()
+    stack.callback(server.remove)
+    state, url = f'[state]\nurl = "{server.url}"\n', postgres().new_url()
+    gateways = [start(stack, tmp_path / str(number), provider, url, state=state) for number in range(2)]
+    key = make_key(url, "--requests-per-minute", "50")
+    for gateway in gateways:
+        wait_until_known(gateway, key)
+
+    began = time.monotonic()
+    statuses = asyncio.run(race(gateways, key, 200))
+    assert time.monotonic() - began < 60, "the minute was over before the load was"
+    assert {200: 50, 429: 150} == {status: statuses.count(status) for status in set(statuses)}
+    assert 50 == len(provider.requests)
+    for gateway in gateways:
+        refused = ask(gateway, key)
+        assert (429, "50") == (refused.status_code, refused.headers["x-ratelimit-limit"])
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
