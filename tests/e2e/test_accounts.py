@@ -256,7 +256,10 @@ async def race(gateways: list[Gateway], key: str, count: int) -> list[int]:
 def test_a_budget_under_load(
     stack: ExitStack, tmp_path: Path, provider: FakeProvider, url: str, processes: int
 ) -> None:
-    """A thousand requests, a limit of a hundred: as many succeed, and key and ledger agree to the last digit."""
+    """A thousand requests, a limit of a hundred: as many succeed, and key and ledger agree to the last digit.
+
+    Once the limit is reached, a refusal says what the limit has counted; the key's usage is what the ledger adds up.
+    """
     state = ""
     if processes > 1:
         server = new_redis()
@@ -276,6 +279,12 @@ def test_a_budget_under_load(
     assert set(statuses) == {200, 402}
     assert 95 <= succeeded <= 101
     wait_for(lambda: get(gateways[0], key, "/key")["usage"] == succeeded * cost)
+    while (refused := ask(gateways[-1], key, max_tokens=12)).status_code == 200:
+        succeeded += 1
+    assert succeeded <= 101
+    wait_for(lambda: get(gateways[0], key, "/key")["usage"] == succeeded * cost)
+    counted = refused.json()["error"]["message"].removeprefix("Key limit exceeded: ").partition(" USD")[0]
+    assert Decimal(counted) == succeeded * cost
     assert get(gateways[0], manager, "/credits")["total_usage"] == (succeeded + 1) * cost
 
 
