@@ -22,7 +22,6 @@ _PASSED: Final = (
     "temperature", "top_p", "parallel_tool_calls", "metadata", "prompt_cache_key", "prompt_cache_options",
     "prompt_cache_retention",
 )  # fmt: skip
-_SAMPLING: Final = ("temperature", "top_p")
 _LEAST_TOKENS: Final = 16
 """Fewer are a 400: "Expected a value >= 16" (github.com/earendil-works/pi/issues/6265, 2026-07)."""
 _ENCRYPTED: Final = "reasoning.encrypted_content"
@@ -54,9 +53,6 @@ def to_body(request: ChatRequest, endpoint: Endpoint) -> Json:
         raise Refused("n: this provider gives one answer to a request")
     body: Json = {"model": endpoint.upstream_id, "input": to_input(_decode(fields["messages"])), "store": False}
     body |= {key: fields[key] for key in _PASSED if _is_set(fields.get(key))}
-    for key in _SAMPLING:
-        if endpoint.supported_parameters is not None and key not in endpoint.supported_parameters:
-            body.pop(key, None)
     if (tier := endpoint.tier_field(params.service_tier)) is not None:
         body["service_tier"] = tier
     if params.stream:
