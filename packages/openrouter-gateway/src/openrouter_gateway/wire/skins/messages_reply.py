@@ -104,7 +104,11 @@ class Translator:
         return events
 
     def _reason(self) -> str | None:
-        return "refusal" if self._refused else self._stop_reason
+        if self._refused:
+            return "refusal"
+        # OpenAI ends a call of a tool that was asked for by its name with `stop`
+        # (github.com/vllm-project/vllm/pull/25054, 2025-09); Anthropic's clients run tools by this word alone.
+        return "tool_use" if self._calls and self._stop_reason == "end_turn" else self._stop_reason
 
     def _usage(self, usage: Usage, cost: Cost) -> dict[str, Any]:
         hourly = usage.cache_write_1h_tokens
