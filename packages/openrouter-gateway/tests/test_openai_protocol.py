@@ -555,15 +555,46 @@ class TestToolCalls:
 
     def test_nulls_are_dropped(self) -> None:
         """Nothing inside a tool call may be null."""
-        assert call_of({"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": None}}) == {
-            "index": 0,
-            "function": {},
-        }
+        call = {"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": None}}
+
+        assert {} == call_of(call)["function"]
+        assert None not in call_of(call).values()
+
+    @pytest.mark.parametrize("id_", [{}, {"id": None}, {"id": ""}])
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_calls_without_ids_get_some(self, id_: dict[str, object], *, stream: bool) -> None:
+        """Results could not be told apart without: one for each call, of this turn and of every other."""
+        calls = [{**id_, "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+        part = "delta" if stream else "message"
+        choice = {"index": 0, part: {"tool_calls": calls}, "finish_reason": "tool_calls"}
+        data = to_sse({"choices": [choice]}) if stream else json.dumps({"choices": [choice]}).encode()
+        ids: list[str] = []
+        for content in ("one turn", "another"):
+            request = make_request(messages=[{"role": "user", "content": content}])
+            kind = "text/event-stream" if stream else "application/json"
+            step = read(OpenAI().chat_decoder(request, kind), data)[0]
+            assert isinstance(step, Step)
+            found = step.choices[0]["delta"]["tool_calls"]
+            assert ["function", "function"] == [call["type"] for call in found]
+            ids += [call["id"] for call in found]
+
+        assert 4 == len(set(ids) - {""})
+
+    def test_only_the_first_piece_of_a_call_has_its_id(self) -> None:
+        """Clients join the ids of pieces."""
+        pieces = [
+            {"index": 0, "function": {"name": "f", "arguments": "{"}},
+            {"index": 0, "function": {"arguments": "}"}},
+        ]
+        events = read_stream(*(make_chunk({"tool_calls": [piece]}) for piece in pieces))
+
+        calls = [event.choices[0]["delta"]["tool_calls"][0] for event in events if isinstance(event, Step)]
+        assert [True, False] == ["id" in call for call in calls]
 
     @pytest.mark.parametrize("call", [{"index": 0, "id": "c"}, {"index": 0, "id": "c", "function": None}])
     def test_the_function_is_always_there(self, call: dict[str, object]) -> None:
         """The official LangChain client skips fragments without it."""
-        assert call_of(call) == {"index": 0, "id": "c", "function": {}}
+        assert call_of(call) == {"index": 0, "id": "c", "type": "function", "function": {}}
 
     @pytest.mark.parametrize(("arguments", "text"), [({"a": [1, None]}, '{"a":[1,null]}'), ({}, "{}"), ([], "[]")])
     def test_arguments_become_text(self, arguments: object, text: str) -> None:

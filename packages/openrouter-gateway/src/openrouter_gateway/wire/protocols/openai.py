@@ -98,7 +98,8 @@ class OpenAI:
 
     def chat_decoder(self, request: ChatRequest, content_type: str) -> Decoder:
         """See `choose_decoder`."""
-        return choose_decoder(content_type, StreamDecoder, BodyDecoder)
+        seed = request.fields["messages"]
+        return choose_decoder(content_type, lambda: StreamDecoder(seed), lambda: BodyDecoder(seed))
 
     def parse_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
@@ -115,9 +116,9 @@ class StreamDecoder:
 
     __slots__ = ("_answered", "_choices", "_done", "_finished", "_stream")
 
-    def __init__(self) -> None:
+    def __init__(self, seed: bytes | Raw = b"") -> None:
         self._stream = EventStream()
-        self._choices = ChoiceReader()
+        self._choices = ChoiceReader(seed)
         self._done = False
         self._answered = False  # there was a choice
         self._finished = False  # a choice had a finish reason
@@ -190,10 +191,11 @@ class BodyDecoder:
     (OpenRouter's `choice.error`) stay in their choice.
     """
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_seed")
 
-    def __init__(self) -> None:
+    def __init__(self, seed: bytes | Raw = b"") -> None:
         self._buffer = BodyBuffer()
+        self._seed = seed
 
     def feed(self, data: bytes) -> list[Event]:
         """See `BodyBuffer`."""
@@ -210,7 +212,7 @@ class BodyDecoder:
             raise _no_choice()
         body.pop("error", None)
         usage = body.pop("usage", None)
-        ChoiceReader().read(choices, "message")
+        ChoiceReader(self._seed).read(choices, "message")
         if not any(choice["delta"] for choice in choices):
             raise Garbled("the provider answered without any message")
         cite_sources(body)

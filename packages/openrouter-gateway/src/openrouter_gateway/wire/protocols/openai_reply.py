@@ -4,9 +4,11 @@ Servers of this dialect get many things slightly wrong. What has an obvious mean
 read is `Garbled`.
 """
 
+from hashlib import sha256
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec import Raw
 
 from openrouter_gateway.core.events import Event, UsageReported
 from openrouter_gateway.core.finish import to_finish_reason
@@ -72,12 +74,16 @@ def cite_sources(chunk: dict[str, Any]) -> None:
 
 
 class ChoiceReader:
-    """Brings the choices of one reply into the hub's form; remembers its tool calls, whose pieces may lack an index."""
+    """Brings the choices of one reply into the hub's form; remembers its tool calls, whose pieces may lack an index.
 
-    __slots__ = ("_calls",)
+    Calls without ids get some, made of the request's messages (`seed`), which no two turns share.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_calls", "_seed")
+
+    def __init__(self, seed: bytes | Raw = b"") -> None:
         self._calls: dict[int, _CallIndices] = {}
+        self._seed = seed
 
     def read(self, choices: object, part: str) -> bool:
         """Change the choices in place: `part` is `delta` or `message`. Return whether one of them ended.
@@ -142,7 +148,19 @@ class ChoiceReader:
             del delta["tool_calls"]
             return
         pieces = [_read_call(call) for call in cast("list[Any]", calls)]
-        self._calls.setdefault(choice_index, _CallIndices()).fill(pieces)
+        self._place(pieces, choice_index)
+
+    def _place(self, pieces: list[dict[str, Any]], choice_index: int) -> None:
+        """Say of each piece which call it is of, and of each call's first what clients tell calls apart by."""
+        indices = self._calls.get(choice_index)
+        if indices is None:
+            indices = self._calls[choice_index] = _CallIndices()
+        for piece in indices.fill(pieces):
+            if not piece.get("type"):
+                piece["type"] = "function"
+            if not piece.get("id"):
+                digest = sha256(self._seed).hexdigest()[:20]
+                piece["id"] = f"call_{digest}_{choice_index}_{piece['index']}"
 
 
 def _split_thinking(delta: dict[str, Any]) -> None:
@@ -163,20 +181,22 @@ def _text_in(parts: object) -> str:
 class _CallIndices:
     """The indices of one choice's tool calls."""
 
-    __slots__ = ("_by_id", "_last", "_next")
+    __slots__ = ("_begun", "_by_id", "_last", "_next")
 
     def __init__(self) -> None:
+        self._begun: set[int] = set()
         self._by_id: dict[str, int] = {}
         self._last = 0
         self._next = 0
 
-    def fill(self, pieces: list[dict[str, Any]]) -> None:
-        """Give every piece of one delta an index.
+    def fill(self, pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give every piece of one delta an index; return those that begin a call.
 
         Without one of its own: a known id continues its call, a new id is the next call, and no id continues the last
         call. Pieces of one delta are different calls, so those without ids are told apart by their position.
         """
         taken: set[int] = set()
+        first: list[dict[str, Any]] = []
         for position, piece in enumerate(pieces):
             index = piece.get("index")
             if type(index) is not int or index < 0:
@@ -189,6 +209,10 @@ class _CallIndices:
             self._next = max(self._next, index + 1)
             if call_id := piece.get("id"):
                 self._by_id[call_id] = index
+            if index not in self._begun:
+                self._begun.add(index)
+                first.append(piece)
+        return first
 
     def _find(self, call_id: str | None, otherwise: int) -> int:
         return self._by_id.get(call_id, self._next) if call_id else otherwise
