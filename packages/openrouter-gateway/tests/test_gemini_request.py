@@ -253,6 +253,8 @@ class TestThinking:
             ),
             ("gemini-2.5-flash", {"reasoning": {"effort": "none"}}, {"thinkingBudget": 0}),
             ("gemini-2.5-flash-lite", {"reasoning": {"enabled": False}}, {"thinkingBudget": 0}),
+            ("gemini-2.5-flash", {"reasoning": {"max_tokens": 0}}, {"thinkingBudget": 0}),
+            ("gemini-3-pro-preview", {"reasoning": {"max_tokens": 0}}, {"thinkingLevel": "LOW"}),
             ("gemini-2.5-pro", {"reasoning_effort": "none"}, {"thinkingBudget": 128}),
             # levels, and the nearest
             (

@@ -55,6 +55,8 @@ def read_reasoning(fields: Mapping[str, Raw]) -> Reasoning:
         reasoning = msgspec.structs.replace(reasoning, effort=effort)
     if reasoning.exclude is None and bytes(fields.get("include_reasoning", b"")) == b"false":
         reasoning = msgspec.structs.replace(reasoning, exclude=True)
+    if reasoning.max_tokens == 0 and reasoning.effort is None:  # no thought at all
+        reasoning = msgspec.structs.replace(reasoning, max_tokens=None, enabled=False)
     return reasoning
 
 
@@ -109,7 +111,7 @@ def _wanted_effort(request: ChatRequest, endpoint: Endpoint, control: Control) -
         said = read_reasoning(request.fields)
     except Refused:  # nothing that OpenRouter would understand
         return read_word(request.fields, "reasoning_effort")
-    if said.enabled is False or (said.effort is None and said.max_tokens == 0):
+    if said.enabled is False:
         return "none"
     if said.effort is not None:
         return said.effort

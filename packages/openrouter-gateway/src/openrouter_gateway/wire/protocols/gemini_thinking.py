@@ -76,7 +76,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
 
     @property
     def off(self) -> bool:
-        return self.enabled is False or self.effort == "none"
+        return self.enabled is False or self.effort == "none" or (self.effort is None and self.max_tokens == 0)
 
 
 _decode_asked = msgspec.json.Decoder(_Asked | None).decode
