@@ -334,6 +334,16 @@ class TestThinking:
             thinking_config(make_request(**fields), endpoint("gemini-2.5-pro"))
 
 
+class TestServerTools:
+    """Tools that the caller does not run."""
+
+    @pytest.mark.parametrize("kind", ["openrouter:web_search", "web_search", "openrouter:datetime"])
+    def test_they_are_not_passed_over(self, kind: str) -> None:
+        """An answer without the search that was asked for looks like one with it."""
+        with pytest.raises(Refused, match=f"`{kind}`"):
+            GEMINI.encode_chat(make_request(tools=[TOOL, {"type": kind}]), endpoint("gemini-2.5-pro"))
+
+
 class TestSchemas:
     """JSON Schemas on their way out."""
 

@@ -146,6 +146,15 @@ class TestRequest:
         assert body["model"] == "one-upstream"
         assert body["provider"] == {"zdr": True}
 
+    def test_openrouters_own_tools_are_for_another_openrouter(self) -> None:
+        """Others would answer 400 to the type; which tool it was is in the error."""
+        request = make_request(tools=[{"type": "openrouter:datetime"}])
+        own = frozenset({"openrouter_fields"})
+
+        assert "tools" in json.loads(OpenAI().encode_chat(request, make_endpoint(quirks=own)))
+        with pytest.raises(Refused, match=r"tools\[0\]: `openrouter:datetime`"):
+            OpenAI().encode_chat(request, make_endpoint())
+
     @pytest.mark.parametrize(
         ("fields", "sent"),
         [

@@ -17,6 +17,10 @@ STRICT_BETA: Final = "structured-outputs-2025-11-13"
 
 _CHOICES: Final = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 _WEB_SEARCH: Final = "openrouter:web_search"
+_SEARCHES: Final = frozenset(
+    {_WEB_SEARCH, "web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"}
+)
+"""OpenRouter takes OpenAI's names of it for its own (tools, 2026-08-22)."""
 _NATIVE_ENGINES: Final = (None, "auto", "native")
 _WEB_SEARCH_FIELDS: Final = {
     "max_uses": "max_uses",
@@ -45,14 +49,23 @@ def to_tools(request: ChatRequest) -> list[dict[str, Any]]:
 def to_server_tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a tool that is run at the provider: OpenRouter's web search as Anthropic's, its own as they are."""
     kind = str(tool.get("type"))
-    if not kind.startswith("openrouter:"):
+    if not kind.startswith("openrouter:") and kind not in _SEARCHES:
         return tool
-    given: object = tool.get("parameters")
-    parameters = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
-    if kind != _WEB_SEARCH or parameters.get("engine") not in _NATIVE_ENGINES:
+    parameters = _search_options(tool)
+    if kind not in _SEARCHES or parameters.get("engine") not in _NATIVE_ENGINES:
         raise Refused(f"{where}: `{kind}` cannot be run at this provider")
     own: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
     return own | {name: parameters[key] for key, name in _WEB_SEARCH_FIELDS.items() if parameters.get(key) is not None}
+
+
+def _search_options(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a search: OpenRouter has them in `parameters`, OpenAI beside the type and in `filters`."""
+    found: dict[str, Any] = dict(tool)
+    for key in ("filters", "parameters"):
+        given: object = tool.get(key)
+        if isinstance(given, dict):
+            found |= cast("dict[str, Any]", given)
+    return found
 
 
 def _to_function(tool: dict[str, Any], request: ChatRequest, where: str) -> dict[str, Any]:
@@ -87,7 +100,7 @@ def to_tool_choice(params: ChatParams) -> dict[str, Any] | None:
     if isinstance(wanted, NamedToolChoice):
         if wanted.function is not None:
             choice = {"type": "tool", "name": wanted.function.name}
-        elif wanted.type == _WEB_SEARCH:
+        elif wanted.type in _SEARCHES:
             choice = {"type": "tool", "name": "web_search"}
         else:
             raise Refused(f"tool_choice: `{wanted.type}` cannot be forced at this provider")

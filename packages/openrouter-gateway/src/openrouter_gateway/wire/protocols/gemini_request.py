@@ -58,7 +58,7 @@ def to_body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
     body: dict[str, Any] = {"contents": contents.turns}
     if contents.system:
         body["systemInstruction"] = {"parts": contents.system}
-    tools = [tool.function for tool in params.tools or () if tool.function is not None]
+    tools = _functions(params)
     if tools:
         body["tools"] = [{"functionDeclarations": [_to_declaration(tool) for tool in tools]}]
     calling = _calling_config(params, tools)
@@ -73,6 +73,14 @@ def to_body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.service_tier is not None:
         body["serviceTier"] = endpoint.service_tier
     return body
+
+
+def _functions(params: ChatParams) -> list[FunctionTool]:
+    """Return the tools; those that somebody else than the caller would have to run are not to be passed over."""
+    for place, tool in enumerate(params.tools or ()):
+        if tool.function is None:
+            raise Refused(f"tools[{place}]: `{tool.type}` cannot be run at this provider")
+    return [tool.function for tool in params.tools or () if tool.function is not None]
 
 
 def _to_declaration(tool: FunctionTool) -> dict[str, Any]:

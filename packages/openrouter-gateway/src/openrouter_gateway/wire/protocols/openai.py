@@ -13,7 +13,7 @@ from msgspec import Raw
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step
-from openrouter_gateway.errors import Cut, Garbled, UpstreamError
+from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_quirks import fit_replay, fit_sampling, set_effort
@@ -77,13 +77,14 @@ class OpenAI:
         """Copy the caller's fields verbatim but for OpenRouter's own, the model's name, tier and effort.
 
         Raises:
-            Refused: the model cannot do without reasoning.
+            Refused: the model cannot do without reasoning, or a tool is one that only OpenRouter runs.
         """
         if KEEP_GATEWAY_FIELDS in endpoint.provider.quirks:
             body = dict(request.fields)
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
+            _refuse_own_tools(request)
             set_effort(body, effort_for(request, endpoint), endpoint)
             fit_sampling(body, endpoint)
             body["messages"] = fit_replay(body["messages"], endpoint)
@@ -105,6 +106,12 @@ class OpenAI:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
         message, code = parse_openai_error(body)
         return refusal_from_status(status, headers, message=message, code=code)
+
+
+def _refuse_own_tools(request: ChatRequest) -> None:
+    for place, tool in enumerate(request.params.tools or ()):
+        if tool.type.startswith("openrouter:"):
+            raise Refused(f"tools[{place}]: `{tool.type}` cannot be run at this provider")
 
 
 class StreamDecoder:
