@@ -146,6 +146,18 @@ class TestRequest:
         assert body["model"] == "one-upstream"
         assert body["provider"] == {"zdr": True}
 
+    def test_empty_lists_are_left_out(self) -> None:
+        """OpenAI answers 400 to them, and to a choice between no tools; one that cannot be met is still passed on."""
+        empty = {"tools": [], "parallel_tool_calls": True, "stop": []}
+
+        sent = [
+            json.loads(OpenAI().encode_chat(make_request(**empty, tool_choice=choice), make_endpoint())).keys()
+            for choice in ("auto", "none", "required")
+        ]
+
+        bare = {"model", "messages"}
+        assert [bare, bare, bare | {"tool_choice"}] == sent
+
     def test_openrouters_own_tools_are_for_another_openrouter(self) -> None:
         """Others would answer 400 to the type; which tool it was is in the error."""
         request = make_request(tools=[{"type": "openrouter:datetime"}])

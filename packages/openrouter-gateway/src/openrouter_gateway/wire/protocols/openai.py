@@ -58,6 +58,8 @@ KEEP_GATEWAY_FIELDS: Final = "openrouter_fields"
 _CHAT: Final = Address("/chat/completions")
 _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 _TRUE: Final = Raw(b"true")
+_NO_CALLS: Final = ("auto", "none")
+"""Choices that go without tools."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -85,6 +87,7 @@ class OpenAI:
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
             _refuse_own_tools(request)
+            _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)
             fit_sampling(body, endpoint)
             body["messages"] = fit_replay(body["messages"], endpoint)
@@ -106,6 +109,20 @@ class OpenAI:
         """Read `{"error": {...}}` in any of the shapes that OpenAI-compatible servers use."""
         message, code = parse_openai_error(body)
         return refusal_from_status(status, headers, message=message, code=code)
+
+
+def _drop_empty(body: dict[str, Raw], request: ChatRequest) -> None:
+    """Take out lists without members, and what is said of tools that are not there.
+
+    OpenAI and others answer 400 to them (github.com/pydantic/pydantic-ai/issues/155, 2024-12;
+    github.com/runebookai/tome/pull/87, 2025-07), translated protocols never see them.
+    """
+    params = request.params
+    if params.stop == []:
+        del body["stop"]
+    if params.tools == []:
+        for name in ("tools", "parallel_tool_calls", *(("tool_choice",) if params.tool_choice in _NO_CALLS else ())):
+            body.pop(name, None)
 
 
 def _refuse_own_tools(request: ChatRequest) -> None:
