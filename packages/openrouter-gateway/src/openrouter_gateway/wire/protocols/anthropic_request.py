@@ -111,6 +111,8 @@ def _adopt(body: dict[str, Any], verbatim: Verbatim, abilities: Abilities) -> No
 
 def _translate(body: dict[str, Any], request: ChatRequest, abilities: Abilities) -> None:
     params, fields = request.params, request.fields
+    if (params.n or 1) > 1:
+        raise Refused("n: this provider gives one answer to a request")
     body.update({key: value for key, value in fields.items() if key not in _HUB_FIELDS})
     for key in ("thinking", "output_config"):  # the API's own fields, as OpenRouter takes them in this dialect too
         if key in fields and (found := _mapping(_decode(fields[key]))) is not None:
@@ -146,6 +148,8 @@ def _format(body: dict[str, Any], system: list[dict[str, Any]], params: ChatPara
             config.setdefault("format", {"type": "json_schema", "schema": narrow_schema(schema)})
     elif wanted.type in ("json_object", "json_schema"):
         system.append({"type": "text", "text": _JSON_NOTE})
+    elif wanted.type != "text":
+        raise Refused(f"response_format of type {wanted.type!r} is not known to this provider")
 
 
 def _fit_effort(body: dict[str, Any], abilities: Abilities) -> None:
