@@ -36,6 +36,25 @@ OFF = {"type": "disabled"}
 ON = {"type": "enabled"}
 
 
+MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+MARKED: dict[str, Any] = {
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "cache_control", **MARK}]}, {**TURN, **MARK}],
+    "tools": [{"type": "function", "function": {"name": "f"}, **MARK}],
+}
+BARE: dict[str, Any] = {
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "cache_control"}]}, TURN],
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+}
+
+
+@pytest.mark.parametrize(("slug", "expected"), [("fireworks", BARE), ("openai", BARE), ("openrouter", MARKED)])
+def test_marks_of_what_to_cache(slug: str, expected: dict[str, Any]) -> None:
+    """Clients of Anthropic's dialect set them always; providers that cache by themselves may refuse them."""
+    body = sent(slug, **MARKED)
+
+    assert expected == {name: body[name] for name in MARKED}
+
+
 def test_openai_is_not_sent_what_only_open_models_have() -> None:
     """It would answer 400; other servers of the protocol take these."""
     sampling = {"top_k": 5, "min_p": 0.1, "top_a": 0.1, "repetition_penalty": 1.1, "top_p": 0.5}

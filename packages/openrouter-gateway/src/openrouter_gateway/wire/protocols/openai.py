@@ -16,7 +16,7 @@ from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
-from openrouter_gateway.wire.protocols.openai_quirks import fit_replay, fit_sampling, set_effort
+from openrouter_gateway.wire.protocols.openai_quirks import fit_caching, fit_replay, fit_sampling, set_effort
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
     cite_sources,
@@ -90,6 +90,7 @@ class OpenAI:
             _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)
             fit_sampling(body, endpoint)
+            fit_caching(body, endpoint)
             body["messages"] = fit_replay(body["messages"], endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)

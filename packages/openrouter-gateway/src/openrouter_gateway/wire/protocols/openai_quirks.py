@@ -7,13 +7,14 @@
 | `replays_reasoning_content` | reasoning of earlier turns comes back as `reasoning_content`, as it was sent |
 | `replays_reasoning_text` | it comes back as text in `reasoning`; other members are refused |
 | `replays_no_reasoning` | it does not come back: any such member is refused |
+| `automatic_caching` | prompts are cached without marks, which are left out: some of these servers refuse them |
 | `openai_sampling` | only OpenAI's own parameters of sampling are taken, those of open models are refused |
 
 Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +27,9 @@ _Message: TypeAlias = dict[str, Raw]
 
 THINKING_SWITCH: Final = "thinking_switch"
 THINKING_OFF: Final = "thinking_off"
+AUTOMATIC_CACHING: Final = "automatic_caching"
+_MARK: Final = "cache_control"
+_MARKED: Final = b'"cache_control"'
 OPENAI_SAMPLING: Final = "openai_sampling"
 _OPEN_SAMPLING: Final = ("top_k", "min_p", "top_a", "repetition_penalty")
 _MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details")
@@ -62,6 +66,39 @@ def fit_sampling(body: dict[str, Raw], endpoint: Endpoint) -> None:
             body.pop(name, None)
 
 
+def fit_caching(body: dict[str, Raw], endpoint: Endpoint) -> None:
+    """Take the marks of what to cache out of a request's messages and tools.
+
+    Raises:
+        Refused: they cannot be read.
+    """
+    if AUTOMATIC_CACHING not in endpoint.provider.quirks:
+        return
+    for name in ("messages", "tools"):
+        if name in body and _MARKED in bytes(body[name]):
+            try:
+                body[name] = Raw(_encode([_unmarked(entry) for entry in _decode_messages(body[name])]))
+            except RecursionError:
+                raise Refused("the request is nested too deeply") from None
+
+
+def _unmarked(entry: _Message) -> _Message:
+    """Return a message or a tool without marks, also of its parts."""
+    bare = {member: value for member, value in entry.items() if member != _MARK}
+    content = bare.get("content")
+    if content is not None and _MARKED in bytes(content):
+        parts: object = _decode(content)
+        if isinstance(parts, list):
+            bare["content"] = Raw(_encode([_without_mark(part) for part in cast("list[object]", parts)]))
+    return bare
+
+
+def _without_mark(part: object) -> object:
+    if not isinstance(part, dict):
+        return part
+    return {member: value for member, value in cast("dict[str, object]", part).items() if member != _MARK}
+
+
 def fit_replay(messages: Raw, endpoint: Endpoint) -> Raw:
     """Return the messages with the reasoning of earlier turns in the form that the provider takes back.
 
@@ -91,7 +128,7 @@ _REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
     "replays_no_reasoning": lambda _: {},
 }
 
-QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, OPENAI_SAMPLING, *_REPLAYS})
+QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, *_REPLAYS})
 """The names of all of them."""
 
 
