@@ -102,6 +102,7 @@ def test_a_switch_that_the_caller_sets() -> None:
         ("fireworks", {"reasoning_content": "Hmm."}),
         ("cerebras", {"reasoning": "Hmm."}),
         ("groq", {}),
+        ("openai", {}),
         ("mistral", {}),
     ],
 )
