@@ -256,6 +256,18 @@ class TestAttributes:
         assert "gen_ai.request.seed" not in attributes
         assert "gen_ai.request.temperature" not in attributes
 
+    @pytest.mark.parametrize(("name", "digits"), [("seed", 20), ("top_k", 20), ("temperature", 400)])
+    def test_numbers_that_receivers_could_not_read(self, name: str, digits: int) -> None:
+        """They are texts: one number beyond its type, and a receiver refuses all that is in the same request."""
+        number = "9" * digits
+        span = build_trace(make_record(request={name: Raw(number.encode())})).span
+        assert number == span.attributes[f"gen_ai.request.{name}"]
+
+    @pytest.mark.parametrize("number", [-(2**63), 2**63 - 1])
+    def test_numbers_that_they_can_read(self, number: int) -> None:
+        span = build_trace(make_record(request={"seed": number})).span
+        assert number == span.attributes["gen_ai.request.seed"]
+
     def test_a_failure(self) -> None:
         """Status, error type, and the exception event."""
         trace = build_trace(make_record(ending="failed", error_type="timeout", status=504, finish_reason="error"))

@@ -222,6 +222,14 @@ def _metadata(asked: Mapping[str, Any], place: _Place) -> dict[str, Value]:
     return metadata
 
 
+def _to_number(value: float, kind: type[int] | type[float]) -> Value:
+    """A text where it is too large for its type: receivers refuse such a number, and all that is sent beside it."""
+    try:
+        return _to_value(kind(value))
+    except OverflowError:
+        return str(value)
+
+
 def _to_value(value: Any) -> Value:
     if isinstance(value, str | bool | float):
         return value
@@ -326,7 +334,7 @@ def _parameters(request: Mapping[str, Any] | None) -> Attributes:
         if name in request:
             value = read(request[name])
             if isinstance(value, int | float) and not isinstance(value, bool):
-                attributes[attribute] = kind(value)
+                attributes[attribute] = _to_number(value, kind)
     if "stop" in request:
         stop = _to_value(read(request["stop"]))
         attributes["gen_ai.request.stop_sequences"] = stop if isinstance(stop, list) else [str(stop)]
