@@ -22,6 +22,7 @@ from openrouter_gateway.broadcast.destinations.base import (
     Secret,
     judge,
     mask_config,
+    mask_url,
     merge_config,
     parse_config,
     secret_fields,
@@ -522,6 +523,29 @@ class TestConfigs:
         assert known == merge_config(kind, known, shown)
         changed = merge_config(kind, known, {"url": "https://z", "headers": {"A": shown["headers"]["A"], "C": "c"}})
         assert {"url": "https://z", "headers": {"A": CANARY, "C": "c"}} == changed
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("https://me:pass@word@x/y", "https://********@x/y"),
+            ("https://x/hook?token=canary&v=1#top", "https://x/hook?token=********&v=********#top"),
+            ("https://x/a@b?empty=", "https://x/a@b?empty="),
+            ("https://x?to=a@b", "https://x?to=********"),
+            ("team@example", "team@example"),
+        ],
+    )
+    def test_masked_addresses(self, url: str, shown: str) -> None:
+        """Receivers take keys in queries, too; and only the last @ ends a password."""
+        assert shown == mask_url(url)
+        kind = KINDS["webhook"]
+        assert {"url": url} == merge_config(kind, {"url": url}, {"url": shown})
+
+    def test_a_header_that_is_no_text(self) -> None:
+        """It is refused with its name, also when it is new."""
+        kind = KINDS["webhook"]
+        merged = merge_config(kind, {"url": "https://x", "headers": {"A": "a"}}, {"headers": {"B": None}})
+        with pytest.raises(InvalidConfig, match="headers"):
+            parse_config(kind, merged)
 
 
 class TestVerdicts:

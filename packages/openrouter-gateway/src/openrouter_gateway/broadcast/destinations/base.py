@@ -20,6 +20,9 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _DATA_AT_FAULT: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
 """Sending the same again cannot help."""
 
+_USERINFO: Final = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY_VALUE: Final = re.compile(r"([?&][^=&#]*=)[^&#]+")
+
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
@@ -232,12 +235,8 @@ def mask_text(text: str) -> str:
 
 
 def mask_url(text: str) -> str:
-    """Return a URL without the user and password that it may hold; other texts as they are."""
-    scheme, separator, rest = text.partition("://")
-    userinfo, at, address = rest.partition("@")
-    if not separator or not at or "/" in userinfo:
-        return text
-    return f"{scheme}://********@{address}"
+    """Return a URL without user and password and what its query says: all may be credentials. Other texts stay."""
+    return _QUERY_VALUE.sub(r"\1********", _USERINFO.sub("********@", text)) if "://" in text else text
 
 
 def merge_config(kind: Kind, known: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,7 +246,10 @@ def merge_config(kind: Kind, known: Mapping[str, Any], change: Mapping[str, Any]
     for name, value in change.items():
         if isinstance(value, dict) and isinstance(known.get(name), dict):
             held, masked = known[name], shown[name]
-            merged[name] = {key: held[key] if text == masked.get(key) else text for key, text in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            merged[name] = {  # pyright: ignore[reportUnknownVariableType]
+                key: held[key] if key in held and text == masked[key] else text
+                for key, text in value.items()  # pyright: ignore[reportUnknownVariableType]
+            }
         elif name not in shown or value != shown[name]:
             merged[name] = value
     return merged
