@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from broadcast_samples import ANSWER, QUESTION, make_destination, make_record
+from broadcast_samples import ANSWER, QUESTION, TRACEPARENT, make_destination, make_record
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger_samples import KEY
@@ -164,11 +164,17 @@ class TestSelection:
         agreeing = sum(is_sampled(one, record) == is_sampled(two, record) for record in records)
         assert 60 < agreeing < 140
 
-    def test_without_a_session(self) -> None:
-        """The trace decides for its generations, or each for itself."""
+    @pytest.mark.parametrize(
+        "named", [{"trace": {"trace_id": "t"}}, {"trace": {"trace_id": 7}}, {"traceparent": TRACEPARENT}]
+    )
+    def test_a_trace_is_in_or_out_as_a_whole(self, named: dict[str, Any]) -> None:
+        """However the caller names it: half a trace would lack its middle."""
         destination = make_destination(sampling_rate=0.5)
-        traced = [make_record(number, trace={"trace_id": "t"}) for number in range(20)]
-        assert 1 == len({is_sampled(destination, record) for record in traced})
+        assert 1 == len({is_sampled(destination, make_record(number, **named)) for number in range(20)})
+
+    def test_without_a_session(self) -> None:
+        """Each generation is drawn for itself."""
+        destination = make_destination(sampling_rate=0.5)
         assert 2 == len({is_sampled(destination, make_record(number)) for number in range(40)})
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from openrouter_gateway.broadcast.content import read_input, read_reply, to_text
 from openrouter_gateway.broadcast.record import Record
-from openrouter_gateway.broadcast.spans import Attributes, Trace
+from openrouter_gateway.broadcast.spans import Attributes, Trace, find_shared_trace
 from openrouter_gateway.core.destination import Destination, FilterField, FilterGroup, FilterOperator, FilterRule
 
 _SEARCHED: Final = 64 * 1024
@@ -45,14 +45,13 @@ def select(destination: Destination) -> Callable[[Record], bool]:
 def is_sampled(destination: Destination, record: Record) -> bool:
     """Return whether a generation is in the sample: all of a session are, or none.
 
-    What has no session is drawn by its trace's id, if the caller names one, or else alone. Destinations draw
-    independently of each other.
+    What has no session is drawn by its trace, if the caller names one, in the body or by `traceparent`, or else alone.
+    Destinations draw independently of each other.
     """
     if destination.sampling_rate >= 1:
         return True
     generation = record.generation
-    trace_id = (generation.trace or {}).get("trace_id")
-    drawn = generation.session_id or (trace_id if isinstance(trace_id, str) else None) or generation.id
+    drawn = generation.session_id or find_shared_trace(record) or generation.id
     digest = hashlib.sha256(f"{destination.id}:{drawn}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < destination.sampling_rate * _2_64
 

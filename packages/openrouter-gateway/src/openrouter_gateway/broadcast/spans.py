@@ -204,6 +204,12 @@ def _find_place(generation: Generation, asked: Mapping[str, Any], traceparent: s
     return _Place(trace_id=derive_trace_id(generation.id), parent_id=parent_id, shared=False)
 
 
+def find_shared_trace(record: Record) -> str | None:
+    """Return the id of the trace that other generations may belong to as well; None if it is a generation's alone."""
+    place = _find_place(record.generation, record.generation.trace or {}, record.traceparent)
+    return place.trace_id if place.shared else None
+
+
 def _text(asked: Mapping[str, Any], name: str) -> str | None:
     """Callers send numbers as ids, too."""
     value = asked.get(name)
