@@ -3,15 +3,20 @@
 import multiprocessing
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openrouter_gateway.accounting.authorize import Grant
 from openrouter_gateway.broadcast.backoff import parse_retry_after, wait_s
 from openrouter_gateway.broadcast.destinations.base import Payload
-from openrouter_gateway.broadcast.spool import Segment, Spool
+from openrouter_gateway.broadcast.spool import Segment, Spool, remove_abandoned
+from openrouter_gateway.config.settings import Settings
+from openrouter_gateway.observability import Observability
+from openrouter_gateway.stores.database import Database
 
 MIB = 1024 * 1024
 
@@ -43,6 +48,17 @@ def drain(spool: Spool) -> list[int]:
 
 def files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*/*.spool"))
+
+
+def abandon(directory: Path, name: str, written_at: float) -> Path:
+    """Return the directory of a destination, in which something waits since then."""
+    spool = opened(directory / name)
+    assert spool.append(payload(1))
+    spool.close()
+    for path in (directory / name).rglob("*"):
+        os.utime(path, (written_at, written_at))
+    os.utime(directory / name, (written_at, written_at))
+    return directory / name
 
 
 def fill_and_die(directory: Path, count: int) -> None:
@@ -228,3 +244,41 @@ class TestBackoff:
     def test_retry_after(self, text: str | None, expected: float | None) -> None:
         """Seconds or a date."""
         assert expected == parse_retry_after(text, 1771043100.0)
+
+
+class TestAbandoned:
+    """What waits for destinations that went while nobody looked."""
+
+    KEPT, GONE, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+
+    def test_it_is_removed_after_a_while(self, tmp_path: Path) -> None:
+        """It may hold what callers asked."""
+        gone = abandon(tmp_path, f"otel-collector-{self.GONE}", 1000)
+        kept = abandon(tmp_path, f"webhook-{self.KEPT}", 1000)
+        fresh = abandon(tmp_path, f"s3-{self.OTHER}", 3000)
+        strange = abandon(tmp_path, "something-else", 1000)
+        assert 1 == remove_abandoned(tmp_path, {self.KEPT}, before=2000)
+        assert [False, True, True, True] == [path.exists() for path in (gone, kept, fresh, strange)]
+        assert [1] == drain(opened(kept))
+        assert 0 == remove_abandoned(tmp_path / "nowhere", set(), before=2000)
+
+    def test_what_a_living_process_holds_stays(self, tmp_path: Path) -> None:
+        """It may be another gateway's."""
+        held = abandon(tmp_path, f"webhook-{self.GONE}", 1000)
+        spool = opened(held)
+        os.utime(held, (1000, 1000))
+        assert 0 == remove_abandoned(tmp_path, set(), before=2000)
+        assert [1] == drain(spool)
+
+    @pytest.mark.parametrize("days", [6, 8])
+    async def test_the_gateway_does_it_when_it_starts(self, tmp_path: Path, days: int) -> None:
+        """A week is for those who took a destination out of the configuration by mistake."""
+        gone = abandon(tmp_path, f"webhook-{self.GONE}", time.time() - days * 86_400)
+        database = Database(f"sqlite:///{tmp_path}/ledger.db")
+        await database.open()
+        settings = Settings.model_validate({"broadcast": {"directory": str(tmp_path)}})
+        observability = Observability(settings, [], database, lambda _: Grant())
+        await observability.start()
+        await observability.close()
+        await database.close()
+        assert gone.exists() == (days < 7)

@@ -1,9 +1,12 @@
 """What watches the gateway, built as one: metrics, the broadcast, and its destinations, configured and stored."""
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -14,6 +17,7 @@ from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.observer import Observer
 from openrouter_gateway.broadcast.queue import Broadcaster
 from openrouter_gateway.broadcast.record import Record
+from openrouter_gateway.broadcast.spool import remove_abandoned
 from openrouter_gateway.callers.pool import Pool, Timeouts
 from openrouter_gateway.callers.sender import Sender
 from openrouter_gateway.config.settings import Settings
@@ -24,6 +28,9 @@ from openrouter_gateway.edge.metrics import DIRECTORY_VARIABLE, Metrics, build_m
 from openrouter_gateway.logs import log_generation
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.destinations import Destinations
+
+_ABANDONED_S: Final = 7 * 86_400.0
+_logger = logging.getLogger(__name__)
 
 
 class Observability:
@@ -42,6 +49,7 @@ class Observability:
         broadcast, workers = settings.broadcast, settings.server.workers
         self._configured = list(configured)
         self._identify = identify
+        self._spool_directory = broadcast.spool_directory
         self._flush_timeout_s = broadcast.flush_timeout_s
         timeouts = Timeouts(connect_s=min(settings.upstream.connect_timeout_s, broadcast.timeout_s))
         self._pool = Pool(timeouts)
@@ -65,7 +73,19 @@ class Observability:
         """
         await self._broadcaster.start(self._configured)
         await self._destinations.open()
+        await self._forget_abandoned()
         self._sharing = asyncio.create_task(self.metrics.share(), name="metrics")
+
+    async def _forget_abandoned(self) -> None:
+        """Remove what waits for destinations that went while no gateway ran: it may hold what callers asked.
+
+        It is let lie for a while, because a destination may come back, or be another gateway's.
+        """
+        kept = {each.id for each in (*self._configured, *self._destinations.all)}
+        try:
+            await asyncio.to_thread(remove_abandoned, self._spool_directory, kept, time.time() - _ABANDONED_S)
+        except OSError as error:
+            _logger.warning("cannot look for traces that nobody waits for: %s", error.strerror)
 
     async def reconfigure(self, configured: Sequence[Destination]) -> None:
         """Broadcast to these from now on, and to those of the database."""

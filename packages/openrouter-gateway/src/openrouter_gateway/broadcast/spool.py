@@ -16,10 +16,11 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -31,6 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FRAME: Final = struct.Struct(">II")
+_OF_DESTINATION: Final = re.compile(r"[a-z0-9-]+-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+"""The names of directories, by type and id."""
 _LARGEST_SEGMENT: Final = 4 * 1024 * 1024
 _MOST_UNPACKED: Final = 4 * 1024 * 1024
 _SMALLEST_SEGMENT: Final = 16 * 1024
@@ -225,6 +228,33 @@ class Spool:
         self._waiting.clear()
         self._loaded.clear()
         self.close()
+
+
+def remove_abandoned(directory: Path, kept: Collection[str], before: float) -> int:
+    """Remove what waits for destinations that are gone, unless it is newer than a unix time; return how many are gone.
+
+    `kept` has the ids of those that there are. What a living process holds stays.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    removed = 0
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        named = _OF_DESTINATION.fullmatch(path.name)
+        if named is None or named[1] in kept:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process has just done it
+            if _changed_at(path) < before:
+                spool = Spool(path, 0)
+                spool.open()
+                spool.destroy()
+                removed += not path.exists()
+    return removed
+
+
+def _changed_at(path: Path) -> float:
+    """Return when something was last written below a directory."""
+    return max((each.stat().st_mtime for each in (path, *path.rglob("*"))), default=0.0)
 
 
 def _measure(path: Path) -> Segment:
