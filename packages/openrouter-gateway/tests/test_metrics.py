@@ -190,6 +190,19 @@ class TestWorkers:
         assert 8 == of(samples, "requests_total", status="200", ending="finished")
         assert 8 == of(samples, "time_to_first_token_seconds_count")
 
+    async def test_what_the_content_log_lost(self, tmp_path: Path) -> None:
+        """Of all workers, as it is when somebody asks."""
+        lost = [2]
+        other = Metrics(directory=tmp_path, contents_dropped=lambda: 5)
+        sharing = asyncio.create_task(other.share())
+        await asyncio.sleep(0)
+        sharing.cancel()
+        await asyncio.gather(sharing, return_exceptions=True)
+        metrics = Metrics(directory=tmp_path, contents_dropped=lambda: lost[0])
+        assert 7 == of(await read(metrics), "content_log_dropped_total", {})
+        lost[0] += 1
+        assert 8 == of(await read(metrics), "content_log_dropped_total", {})
+
     async def test_files_are_whole_or_passed_over(self, tmp_path: Path) -> None:
         (tmp_path / "1-x.metrics").write_bytes(b"half a ")
         metrics = Metrics(directory=tmp_path)

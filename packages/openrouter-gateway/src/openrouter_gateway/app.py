@@ -167,6 +167,7 @@ class Gateway:
             accounts, state, self._ledger, configured=self._key_hashes, required=settings.auth.required
         )
         health = Health(shared=state.suspends)
+        contents = _content_log(settings, database)
         return _Parts(
             pool=pool,
             providers=providers,
@@ -175,13 +176,15 @@ class Gateway:
             state=state,
             accounts=accounts,
             accountant=accountant,
-            observability=Observability(settings, self._destinations, database, accountant.identify),
+            observability=Observability(
+                settings, self._destinations, database, accountant.identify, lambda: contents.dropped
+            ),
             conversations=ConversationMemory(state),
             answers=Answers(state),
             health=health,
             shared_health=SharedHealth(health, state, clock=time.time, timer=time.perf_counter),
             places=SharedPlaces(state, time.time),
-            contents=_content_log(settings, database),
+            contents=contents,
         )
 
     async def _start(self, parts: "_Parts") -> None:

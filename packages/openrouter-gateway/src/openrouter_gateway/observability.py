@@ -45,6 +45,7 @@ class Observability:
         configured: Sequence[Destination],
         database: Database,
         identify: Callable[[str | None], Grant],
+        contents_dropped: Callable[[], int] = lambda: 0,
     ) -> None:
         broadcast, workers = settings.broadcast, settings.server.workers
         self._configured = list(configured)
@@ -61,7 +62,11 @@ class Observability:
             observe=_log if broadcast.log_generations else None,
         )
         self._destinations = Destinations(database, self._use)
-        self.metrics = Metrics(broadcaster=self._broadcaster, directory=_shared_directory(workers))
+        self.metrics = Metrics(
+            broadcaster=self._broadcaster,
+            directory=_shared_directory(workers),
+            contents_dropped=contents_dropped,
+        )
         self.observer = Observer(self._broadcaster, self.metrics.observe)
         self._sharing: asyncio.Task[None] | None = None
 

@@ -82,6 +82,7 @@ class Snapshot(Struct, array_like=True):
     queued: int = 0
     dropped: int = 0
     destinations: list[DestinationCounts] = []
+    contents_dropped: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,10 +90,20 @@ _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 class Metrics:
-    """The counts of one process. `directory` is shared with the other workers, if there are any."""
+    """The counts of one process. `directory` is shared with the other workers, if there are any.
 
-    def __init__(self, *, broadcaster: Broadcaster | None = None, directory: Path | None = None) -> None:
+    `contents_dropped` returns how many generations' content found no room in the content log.
+    """
+
+    def __init__(
+        self,
+        *,
+        broadcaster: Broadcaster | None = None,
+        directory: Path | None = None,
+        contents_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._broadcaster = broadcaster
+        self._contents_dropped = contents_dropped
         self._series: dict[tuple[str, str], Series] = {}
         self._file = None if directory is None else directory / f"{os.getpid()}-{secrets.token_hex(4)}.metrics"
         self._written = b""
@@ -142,20 +153,14 @@ class Metrics:
     def snapshot(self) -> Snapshot:
         """Return the counts as they are; they change with the next generation."""
         broadcaster = self._broadcaster
-        if broadcaster is None:
-            return Snapshot(os.getpid(), list(self._series.values()))
-        return Snapshot(
-            os.getpid(),
-            list(self._series.values()),
-            broadcaster.queued,
-            broadcaster.dropped,
-            [
-                DestinationCounts(
-                    status.type, status.name, status.failing, status.waiting, status.disk_bytes, status.counts
-                )
-                for status in broadcaster.status()
-            ],
-        )
+        snapshot = Snapshot(os.getpid(), list(self._series.values()), contents_dropped=self._contents_dropped())
+        if broadcaster is not None:
+            snapshot.queued, snapshot.dropped = broadcaster.queued, broadcaster.dropped
+            snapshot.destinations = [
+                DestinationCounts(each.type, each.name, each.failing, each.waiting, each.disk_bytes, each.counts)
+                for each in broadcaster.status()
+            ]
+        return snapshot
 
     async def share(self) -> None:
         """Write the counts for the other workers, every second, until cancelled. Returns at once if there are none."""
@@ -275,8 +280,9 @@ class _Families(Collector):
         queued.add_metric([], sum(snapshot.queued for snapshot in self._alive))
         lost = _counter("broadcast_queue_dropped", "Generations for which the queue had no room", [])
         lost.add_metric([], sum(snapshot.dropped for snapshot in self._snapshots))
-        yield queued
-        yield lost
+        unkept = _counter("content_log_dropped", "Generations whose content found no room in the content log", [])
+        unkept.add_metric([], sum(snapshot.contents_dropped for snapshot in self._snapshots))
+        yield from (queued, lost, unkept)
         labels = ["type", "destination"]
         traces = _counter("broadcast_traces", "Traces by what became of them", [*labels, "outcome"])
         retries = _counter("broadcast_retries", "Requests to a destination that did not succeed", labels)
