@@ -342,6 +342,11 @@ class TestContent:
             {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "42"}]},
         ] == to_semantic(read)
 
+    def test_a_ranking_has_its_query(self) -> None:
+        """As the content log keeps it, too."""
+        request = {"query": Raw(b'"Which is best?"'), "documents": Raw(b'["one","two"]')}
+        assert [{"role": "user", "content": "Which is best?"}] == read_input(request)
+
     def test_other_inputs(self) -> None:
         """Of embeddings and of legacy completions."""
         assert [{"role": "user", "content": "a"}] == read_input({"input": Raw(b'"a"')})

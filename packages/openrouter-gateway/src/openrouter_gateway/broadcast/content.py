@@ -10,7 +10,7 @@ MAX_CONTENT_BYTES: Final = 8 * 1024 * 1024
 """Content beyond this is not read: parsing it would hold up the process for tens of milliseconds."""
 
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
-_INPUTS: Final = ("messages", "input", "prompt")
+_INPUTS: Final = ("messages", "input", "prompt", "query")
 """The request's fields that hold what the model reads, by API."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
