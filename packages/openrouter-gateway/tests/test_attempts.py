@@ -1,10 +1,12 @@
 """What is kept of attempts that nobody waits for any more, and what it says of their endpoints."""
 
 import pytest
-from gateway_samples import make_endpoint
+from gateway_samples import make_endpoint, make_request
 
+from openrouter_gateway.accounting.meter import Meter
 from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.core.generation import AttemptRecord
+from openrouter_gateway.errors import Unavailable, UpstreamError
 from openrouter_gateway.routing.health import Health
 
 ENDPOINT = make_endpoint()
@@ -47,3 +49,23 @@ def test_an_attempt_that_is_given_up(
             model="a/one",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (Unavailable("cannot read 'my secret'", provider_status=500, provider_code="bad"), "status 500, code 'bad'"),
+        (Unavailable("cannot connect to the provider"), "'cannot connect to the provider'"),
+    ],
+    ids=["the provider's words", "ours"],
+)
+def test_what_a_provider_says_is_not_logged(
+    caplog: pytest.LogCaptureFixture, error: UpstreamError, logged: str
+) -> None:
+    """It may quote what it was asked."""
+    attempts = Attempts("gen-1", Health(), lambda: 100.0)
+    attempts.begin(ENDPOINT)
+
+    attempts.end(ENDPOINT, error, make_request(), Meter())
+
+    assert caplog.messages == [f"gen-1: acme failed: Unavailable: {logged}"]

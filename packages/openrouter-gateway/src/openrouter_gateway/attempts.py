@@ -51,8 +51,7 @@ class Attempts:
     def end(self, endpoint: Endpoint, error: UpstreamError | None, request: ChatRequest, meter: Meter) -> None:
         """The running attempt has served, or failed with an error."""
         if error is not None:
-            # Quoted: what a provider says may hold line ends, and must not look like log lines of ours.
-            _log.warning("%s: %s failed: %s: %r", self._id, endpoint.tag, type(error).__name__, error.message)
+            _log.warning("%s: %s failed: %s: %s", self._id, endpoint.tag, type(error).__name__, _reason(error))
         now = self._timer()
         self._tell_health(endpoint, now, error, request, meter)
         if error is None:
@@ -93,3 +92,14 @@ class Attempts:
             retry_after_s=None if error is None else error.retry_after_s,
             tools_ok=meter.calls_are_right(request.params.tools) if served else None,
         )
+
+
+def _reason(error: UpstreamError) -> str:
+    """Return what may be logged of a failure: providers quote what they were asked, so not their words.
+
+    Our own words are quoted, because they may hold a line end of something that was sent.
+    """
+    status, code = error.provider_status, error.provider_code
+    if status is None and code is None:
+        return repr(error.message)
+    return f"status {status}" if code is None else f"status {status}, code {code!r}"
