@@ -239,6 +239,7 @@ class TestBackoff:
             ("soon", None),
             ("-1", None),
             ("9" * 400, 999_999_999),
+            ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
         ],
     )
     def test_retry_after(self, text: str | None, expected: float | None) -> None:
