@@ -105,7 +105,7 @@ class Destinations:
                     return
                 order = (DESTINATIONS.c.created_us, DESTINATIONS.c.id)
                 rows = (await connection.execute(select(DESTINATIONS).order_by(*order))).all()
-            known = {row.id: _from_row(row) for row in rows}
+            known = {row.id: read for row in rows if (read := _from_row(row)) is not None}
             if known != self._known or self._version < 0:
                 await self._on_change(list(known.values()))
             self._known = known
@@ -181,5 +181,10 @@ def _to_row(destination: Destination) -> dict[str, str | int]:
     }
 
 
-def _from_row(row: Row[tuple[str, ...]]) -> Destination:
-    return _decode(row.settings)
+def _from_row(row: Row[tuple[str, ...]]) -> Destination | None:
+    """Return what a row has; None of one that another version wrote and this one cannot read."""
+    try:
+        return _decode(row.settings)
+    except msgspec.MsgspecError:
+        _log.error("destination %s cannot be read by this version, and gets nothing", row.id)
+        return None
