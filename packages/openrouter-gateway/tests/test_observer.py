@@ -92,3 +92,15 @@ async def test_tasks_have_no_answer_to_read() -> None:
 async def test_what_no_destination_takes_is_not_gathered(flags: dict[str, bool]) -> None:
     _, _, gathered = await observed(make_destination(**flags))
     assert not gathered
+
+
+async def test_what_may_not_be_kept_is_not_told() -> None:
+    """Content waits in memory and on disk; a request for zero retention is broadcast as in privacy mode."""
+    seen: list[Record] = []
+    broadcaster = Broadcaster(send=accept, observe=seen.append)
+    await broadcaster.start([make_destination()])
+    Observer(broadcaster, lambda _: None).observe(make_generation(1), REQUEST, None, ORIGIN, KEY, may_keep=False)
+    await broadcaster.close()
+    assert seen[0].request is not None
+    assert "messages" not in seen[0].request
+    assert 0 == seen[0].size_bytes

@@ -123,7 +123,8 @@ class _Generation:
         self._claim: Claim | None = None
         self._kept: tuple[str, CacheWish, list[msgspec.Raw]] | None = None  # for the response cache, as it comes
         self._source: CachedAnswer | None = None  # it is from there
-        self._content_log = services.contents if may_keep(request, services.policy) else None
+        self._may_keep = may_keep(request, services.policy)
+        self._content_log = services.contents if self._may_keep else None
         self.transcript: Transcript | None = None
         self._deadline: asyncio.Timeout | None = None  # the whole request's
         self._concluded = False  # an answer is complete
@@ -160,7 +161,7 @@ class _Generation:
     async def _repeat(self) -> bool:
         """Answer from the response cache, if the caller wants that and it has the answer; else get ready to keep it."""
         services, wish = self._services, self._call.cache
-        if wish is None or services.policy.zdr:
+        if wish is None or not self._may_keep:
             return False
         dialect = f"{self.skin.api_type} {type(self.skin).__name__}"
         key = cache_key(self._grant.key_hash, dialect, self._call.body)
@@ -466,7 +467,9 @@ class _Generation:
         self._services.ledger.record(generation)
         if self._content_log is not None:
             self._content_log.keep(content_of(self._request, generation, self.transcript, error))
-        self._services.observer.observe(generation, self._request, self.transcript, call.origin, self._grant.key)
+        said = self.transcript if self._may_keep else None
+        key, keep = self._grant.key, self._may_keep
+        self._services.observer.observe(generation, self._request, said, call.origin, key, may_keep=keep)
         if self._claim is not None:
             self._services.accountant.settle(self._claim, generation)
 

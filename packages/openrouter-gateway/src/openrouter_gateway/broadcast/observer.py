@@ -44,19 +44,25 @@ class Observer:
         transcript: Transcript | None,
         origin: Origin,
         key: Key | None,
+        *,
+        may_keep: bool = True,
     ) -> None:
-        """Take a generation with its request. Never waits, never raises."""
+        """Take a generation with its request. Never waits, never raises.
+
+        `may_keep`: content may be kept; where it may not, nobody is told any, as content waits and is stored there.
+        """
         self._count(generation)
         broadcaster = self._broadcaster
         if not broadcaster.is_wanted:
             return
         fields: Mapping[str, Raw] = request.fields
         size_bytes = 0
-        if broadcaster.wants_content:
+        wants_content = may_keep and broadcaster.wants_content
+        if wants_content:
             size_bytes = sum(map(len, fields.values()))
         else:
             fields = keep_settings(fields)
-        if request.task is not None or not broadcaster.wants_content:  # gathered for the content log alone, if at all
+        if request.task is not None or not wants_content:  # gathered for the content log alone, if at all
             transcript = None
         broadcaster.offer(
             Record(
