@@ -467,9 +467,9 @@ class _Generation:
         self._services.ledger.record(generation)
         if self._content_log is not None:
             self._content_log.keep(content_of(self._request, generation, self.transcript, error))
-        said = self.transcript if self._may_keep else None
-        key, keep = self._grant.key, self._may_keep
-        self._services.observer.observe(generation, self._request, said, call.origin, key, may_keep=keep)
+        self._services.observer.observe(
+            generation, self._request, self.transcript, call.origin, self._grant.key, may_keep=self._may_keep
+        )
         if self._claim is not None:
             self._services.accountant.settle(self._claim, generation)
 
