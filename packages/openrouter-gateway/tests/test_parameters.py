@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from gateway_samples import make_endpoint, make_request
+from msgspec.structs import replace
 
+from openrouter_gateway.config.catalog import local_endpoint
+from openrouter_gateway.config.settings import Settings
 from openrouter_gateway.wire.protocols import codec_of
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -61,3 +64,17 @@ def test_another_openrouter_decides_itself() -> None:
     endpoint = make_endpoint(parameters=set(), quirks=frozenset({"openrouter_fields"}))
 
     assert json.loads(codec_of("openai", request).encode(request, endpoint))["top_k"] == 3
+
+
+def test_the_embedded_model_gets_all_that_it_can_do() -> None:
+    """What is said of it and what its protocol passes on are lists in two places."""
+    sampling = {"temperature": 0, "top_p": 1, "top_k": 3, "min_p": 0.1, "frequency_penalty": 1, "presence_penalty": 1}
+    request = make_request(
+        **sampling, repetition_penalty=1.5, seed=3, stop=["x"], logit_bias={"1": 5}, logprobs=True, top_logprobs=2
+    )
+    codec, endpoint = codec_of("local", request), local_endpoint(Settings())
+
+    whole = codec.encode(request, replace(endpoint, supported_parameters=None))
+
+    assert sampling.keys() | {"logit_bias", "logprobs", "top_logprobs"} <= json.loads(whole).keys()
+    assert whole == codec.encode(request, endpoint)

@@ -41,9 +41,10 @@ _LOCAL_PARAMETERS: Final = frozenset(
     {
         "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty",
         "max_tokens", "max_completion_tokens", "seed", "stop", "response_format", "structured_outputs", "tools",
-        "tool_choice",
+        "tool_choice", "logit_bias", "logprobs", "top_logprobs",
     }
 )  # fmt: skip
+"""What the embedded model does: protocol `local` passes it on, or makes it of llama.cpp's own."""
 _PRICE_FIELDS: Final = {
     "input_audio_cache": "audio_cache_read",
     "input_cache_read": "cache_read",
