@@ -170,7 +170,7 @@ def main() -> int:
     for name, (call, bar) in cases.items():
         found, median = measure_us(call)
         missed |= bar is not None and found > bar
-        print(f"{name:46} {found:6.2f} us  (median: {median:.2f})" + (f"  (bar: {bar})" if bar else ""))
+        print(f"{name:46} {found:6.2f} us  (median: {median:.2f})" + (f"  (bar: {bar})" if bar else ""), flush=True)
     return int(missed)
 
 

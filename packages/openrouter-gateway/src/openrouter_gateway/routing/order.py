@@ -76,11 +76,12 @@ def arrange(rows: list[Row], wish: Wish, facts: Facts) -> Arrangement:
     if len(rows) < 2:
         return Arrangement(rows, wish)
     pool: Sequence[Row] = ()
+    ranks = _standings(rows, facts) if facts.health or facts.busy else []
     ordered = rows
     if wish.by == "balanced":
-        ordered, pool = _balance(rows, wish, facts)
+        ordered, pool = _balance(rows, ranks, wish, facts)
     elif wish.by == "order":
-        ordered = _by_list(rows, wish, facts)
+        ordered = _by_list(rows, ranks, wish, facts)
     elif wish.by != "price":
         ordered = _sorted_by(_RANKS[wish.by](rows, facts), rows)
     if wish.by != "order":
@@ -88,7 +89,7 @@ def arrange(rows: list[Row], wish: Wish, facts: Facts) -> Arrangement:
         ordered = _promote_remembered(fast + slow if slow else fast, facts)
     if wish.priority_first and "priority" in map(_TIER_OF, rows):
         ordered.sort(key=lambda row: row.tier != "priority")
-    if facts.health or facts.busy:
+    if _BROKEN in ranks:
         ordered = _sink_broken(ordered, wish, facts)
     return Arrangement(ordered, wish, facts, pool)
 
@@ -109,16 +110,13 @@ def is_broken(health: EndpointHealth | None, now: float) -> bool:
     return health is not None and health.broken_until > now
 
 
-def _balance(rows: list[Row], wish: Wish, facts: Facts) -> tuple[list[Row], Sequence[Row]]:
+def _balance(rows: list[Row], ranks: list[int], wish: Wish, facts: Facts) -> tuple[list[Row], Sequence[Row]]:
     """Put the steady ones first, and draw the first of those."""
-    ranks: list[int] | None = None
-    if facts.health or facts.busy:
-        ranks = _standings(rows, facts)
-        if wish.tools and facts.health:
-            # Broken, down, degraded; quality counts among those that are in the same state.
-            ranks = [3 * rank + tier for rank, tier in zip(ranks, quality_tiers(rows, facts.health), strict=True)]
+    if wish.tools and facts.health:
+        # Broken, down, degraded; quality counts among those that are in the same state.
+        ranks = [3 * rank + tier for rank, tier in zip(ranks, quality_tiers(rows, facts.health), strict=True)]
     pool = rows
-    if ranks is not None and any(ranks):
+    if any(ranks):
         best = min(ranks)
         pool = [row for row, rank in zip(rows, ranks, strict=True) if rank == best]
         rows = _sorted_by(ranks, rows)
@@ -140,25 +138,28 @@ def _draw(pool: Sequence[Row], dice: Callable[[], float] | None) -> int:
 
 def _standings(rows: list[Row], facts: Facts) -> list[int]:
     """Return the rank of each by its health: steady, degraded or failing lately, down, broken."""
-    health, now, busy = facts.health, facts.now, facts.busy
-    views = [health.get(row.key, _UNKNOWN) for row in rows]
+    find, now, busy = facts.health.get, facts.now, facts.busy
     ranks = [
-        _BROKEN if view.broken_until > now else (view.standing or 1) if view.outage_until > now else view.standing
-        for view in views
+        _BROKEN
+        if (view := find(row.key, _UNKNOWN)).broken_until > now
+        else view.standing or (1 if view.outage_until > now else 0)
+        for row in rows
     ]
     return [_BROKEN if row.key in busy else rank for row, rank in zip(rows, ranks, strict=True)] if busy else ranks
 
 
-def _by_list(rows: list[Row], wish: Wish, facts: Facts) -> list[Row]:
+def _by_list(rows: list[Row], ranks: list[int], wish: Wish, facts: Facts) -> list[Row]:
     """Put the listed ones first, in the list's order; steady and cheap ones lead among the rest."""
-    if facts.health or facts.busy:
-        ranks = _standings(rows, facts)
-        if any(ranks):
-            rows = _sorted_by(ranks, rows)
+    if any(ranks):
+        rows = _sorted_by(ranks, rows)
     names = frozenset(wish.listed)
-    rest = [row for row in rows if row.names.isdisjoint(names)]
-    listed = [row for row in rows if not row.names.isdisjoint(names)]
-    listed.sort(key=lambda row: min([wish.listed.index(name) for name in row.names & names]))
+    rest: list[Row] = []
+    found: list[Row] = []
+    for row in rows:
+        (rest if row.names.isdisjoint(names) else found).append(row)
+    listed: list[Row] = []
+    for name in wish.listed:
+        listed += [row for row in found if name in row.names and row not in listed]
     fast, slow = _prefer_fast(rest, wish, facts)
     return listed + fast + slow
 
