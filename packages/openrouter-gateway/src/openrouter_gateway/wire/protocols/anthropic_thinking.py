@@ -31,6 +31,9 @@ def plan_thinking(
 ) -> Thinking:
     """Return how the model is to think.
 
+    Models without budgets get no effort for one: OpenRouter leaves `reasoning.max_tokens` out of account there (its
+    migration guide for Claude 4.7, 2026-06-22), which is an exception from what it does for other efforts.
+
     `limit` is the most that the model writes, where that is known. `forced`: a tool has to be called, which the API
     refuses together with a budget (platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows, 2026-11).
     """
