@@ -264,6 +264,36 @@ class TestRequest:
         assert None is self.effort(make_endpoint(parameters={"temperature"}), **fields)
         assert "high" == self.effort(make_endpoint(parameters={"reasoning"}), **fields)
 
+    @pytest.mark.parametrize("protocol", ["openai", "openai_responses"])
+    @pytest.mark.parametrize(
+        ("name", "asked"),
+        [
+            ("gpt-4o", False),
+            ("gpt-4o-mini-2024-07-18", False),
+            ("gpt-4.1-nano", False),
+            ("gpt-3.5-turbo", False),
+            ("gpt-35-turbo", False),
+            ("chatgpt-4o-latest", False),
+            ("openai/gpt-4", False),
+            ("gpt-5.5", True),
+            ("gpt-oss-20b", True),
+            ("o4-mini", True),
+            ("my-gpt-4", True),
+        ],
+    )
+    def test_a_model_that_only_its_name_tells_not_to_reason(self, protocol: str, name: str, asked: bool) -> None:
+        """OpenAI would answer 400. What is said of the endpoint has more weight than what it is called."""
+        endpoint = msgspec.structs.replace(make_endpoint(), upstream_id=name)
+        said = msgspec.structs.replace(endpoint, supported_parameters=frozenset({"reasoning"}))
+
+        for fields in ({"reasoning": {"effort": "high"}}, {"reasoning_effort": "none"}):
+            sent = [
+                json.loads(PROTOCOLS[protocol].encode_chat(make_request(**fields), each)).keys()
+                & {"reasoning", "reasoning_effort"}
+                for each in (endpoint, said)
+            ]
+            assert [asked, True] == [bool(names) for names in sent]
+
     def test_an_endpoint_of_a_service_tier_is_asked_for_that_tier(self) -> None:
         """Also when a suffix or the tier's slug led there."""
         endpoint = msgspec.structs.replace(make_endpoint(), tag="openai/flex")

@@ -3,6 +3,7 @@
 Source: OpenRouter API, reasoning, variants and aliases (2026-08-22).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,7 +15,7 @@ from openrouter_gateway.core.catalog import Reasoning as Control
 from openrouter_gateway.core.chat import ChatParams, ChatRequest
 from openrouter_gateway.errors import Refused
 
-ASKED_FOR: Final = frozenset({"reasoning", "reasoning_effort", "include_reasoning"})
+_ASKED_FOR: Final = frozenset({"reasoning", "reasoning_effort", "include_reasoning"})
 """The parameters of which an endpoint that reasons supports at least one."""
 
 _LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh", "max")
@@ -25,6 +26,9 @@ _COMMON: Final = ("low", "medium", "high")
 _USUAL: Final = "medium"
 _THINKING: Final = ":thinking"
 _LATEST: Final = "~"
+_THOUGHTLESS: Final = re.compile(r"(?:^|/)(?:chat)?gpt-(?:3\.?5|4)(?!\d)")
+"""OpenAI's models before GPT-5, by their names: they answer 400 to an effort, whichever it is
+(github.com/davidmigloz/langchain_dart/issues/712, 2025-06; github.com/formulahendry/wechat-acp/issues/16, 2026-03)."""
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
@@ -83,6 +87,15 @@ def hides_reasoning(request: ChatRequest) -> bool:
         return False
 
 
+def never_reasons(endpoint: Endpoint) -> bool:
+    """Return whether an endpoint is known not to reason, by what it supports or, if that is not said, by its name."""
+    known = endpoint.supported_parameters
+    if known is not None:
+        return known.isdisjoint(_ASKED_FOR)
+    names = (endpoint.upstream_id, endpoint.model_id)
+    return endpoint.reasoning is None and any(_THOUGHTLESS.search(name.lower()) for name in names)
+
+
 def effort_for(request: ChatRequest, endpoint: Endpoint) -> str | None:
     """Return the effort to ask an endpoint for whose dialect has efforts alone; None: there is nothing to ask.
 
@@ -96,8 +109,7 @@ def effort_for(request: ChatRequest, endpoint: Endpoint) -> str | None:
     default = endpoint.model_id.endswith(_THINKING)
     if not default and "reasoning" not in fields and "reasoning_effort" not in fields:
         return None
-    known = endpoint.supported_parameters
-    if known is not None and not known & ASKED_FOR:
+    if never_reasons(endpoint):
         return None
     control = endpoint.reasoning or Control(supported_efforts=None)
     effort = _wanted_effort(request, endpoint, control)

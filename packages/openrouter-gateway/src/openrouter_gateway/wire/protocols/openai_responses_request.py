@@ -15,7 +15,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatParams, ChatRequest, ResponseFormat
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.protocols.openai_responses_input import to_input
-from openrouter_gateway.wire.reasoning import ASKED_FOR, effort_for, hides_reasoning
+from openrouter_gateway.wire.reasoning import effort_for, hides_reasoning, never_reasons
 from openrouter_gateway.wire.reasoning_items import dicts_in
 
 _PASSED: Final = (
@@ -84,8 +84,7 @@ def _set_reasoning(body: Json, request: ChatRequest, endpoint: Endpoint) -> None
     Not of endpoints that are known not to reason: "Encrypted content is not supported with this model"
     (github.com/pydantic/pydantic-ai/issues/2865, 2025-09).
     """
-    known = endpoint.supported_parameters
-    if known is not None and not known & ASKED_FOR:
+    if never_reasons(endpoint):
         return
     body["include"] = [_ENCRYPTED]
     reasoning = to_reasoning(request, endpoint)
