@@ -1,6 +1,7 @@
 """The Responses API behind the gateway and in front of it, with real servers on both sides."""
 
 import json
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -292,6 +293,15 @@ class TestResponses:
         deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
         assert body["output_text"] == "".join(deltas)
         assert body["usage"]["output_tokens"] == last["usage"]["output_tokens"] > 0
+
+    def test_when_it_was_complete(self, gateway: Gateway) -> None:
+        """In whole seconds of unix time, at the end of the answer."""
+        began = int(time.time())
+        answers = [respond(gateway, "fake/answer").json()]
+        answers.append(events_of(respond(gateway, "fake/answer", stream=True))[-1]["response"])
+
+        for answer in answers:
+            assert began <= answer["created_at"] <= answer["completed_at"] <= time.time()
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_two_turns_with_reasoning(self, gateway: Gateway, provider: ResponsesProvider, *, stream: bool) -> None:

@@ -35,7 +35,7 @@ VECTORS = Path(__file__).parent / "vectors" / "responses"
 SKIN = Responses()
 USAGE = Usage(prompt_tokens=12, completion_tokens=5, total_tokens=17, cached_tokens=4, reasoning_tokens=2)
 COST = Cost(prompt=Decimal("0.00002"), completion=Decimal("0.0000001"))
-END = Closing(usage=USAGE, cost=COST)
+END = Closing(usage=USAGE, cost=COST, at=1771043115)
 METADATA = {"requested": "a/one", "strategy": "direct"}
 REQUIRED = {
     "id", "object", "created_at", "model", "status", "completed_at", "output", "error", "incomplete_details",
@@ -266,7 +266,7 @@ class TestResponseObject:
             "model": "a/one",
             "provider": "Acme",
             "status": "completed",
-            "completed_at": None,
+            "completed_at": 1771043115,
             "error": None,
             "incomplete_details": None,
             "output": [],
@@ -304,6 +304,17 @@ class TestResponseObject:
                 },
             },
         } == whole(parse(), [])
+
+    @pytest.mark.parametrize(
+        ("reason", "at"), [("stop", 1771043115), ("tool_calls", 1771043115), ("length", None), ("error", None)]
+    )
+    def test_when_it_was_complete(self, reason: str, at: int | None) -> None:
+        """Also in the event that ends a stream; an answer that is cut off or fails never was."""
+        choices = [{"delta": {"content": "x"}, "finish_reason": reason}]
+
+        answers = (whole(parse(), to_steps(choices)), Reader().read(streamed(parse(), to_steps(choices))))
+
+        assert [at, at] == [answer["completed_at"] for answer in answers]
 
     def test_a_request_with_line_ends_does_not_break_the_stream(self) -> None:
         """What is repeated is written anew."""

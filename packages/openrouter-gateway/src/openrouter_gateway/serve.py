@@ -324,7 +324,7 @@ class _Generation:
             tried = [*self._attempts.tried, (self._endpoint, 200)]
             stages = self._plugins.stages if self._plugins else ()
             metadata = router_metadata(self._plan, tried, self._endpoint, pipeline=stages)
-        return Closing(usage=usage, cost=cost, metadata=metadata)
+        return Closing(usage=usage, cost=cost, at=int(self._services.clock()), metadata=metadata)
 
     async def give(self, data: bytes, *, last: bool) -> None:
         """See `delivery.Generating`."""

@@ -21,10 +21,14 @@ class ReplyHead(Struct, frozen=True, kw_only=True):
 
 
 class Closing(Struct, frozen=True, kw_only=True):
-    """What the end of an answer says. `metadata` is the router's, for callers who asked for it."""
+    """What the end of an answer says.
+
+    `at` is when that is, in unix seconds. `metadata` is the router's, for callers who asked for it.
+    """
 
     usage: Usage
     cost: Cost
+    at: int | None = None
     metadata: dict[str, Any] | None = None
 
 

@@ -75,15 +75,15 @@ class _Response:
             response["service_tier"] = self.service_tier
         return response | fields
 
-    def show_end(self, output: Output, usage: Usage, cost: Cost) -> Json:
-        """Return it at the end of an answer that came to one."""
-        counts = usage_object(usage, cost)
+    def show_end(self, output: Output, closing: Closing) -> Json:
+        """Return it at the end of an answer that came to one; when that was is said of complete ones only."""
+        counts = usage_object(closing.usage, closing.cost)
         if output.finish_reason == "error" or output.error is not None:
             return self.show("failed", output, usage=counts, **_choice_error(output.error or {}))
         reason = _REASONS.get(output.finish_reason or "")
         if reason is not None:
             return self.show("incomplete", output, usage=counts, incomplete_details={"reason": reason})
-        return self.show("completed", output, usage=counts)
+        return self.show("completed", output, usage=counts, completed_at=closing.at)
 
     def show_error(self, output: Output, error: GatewayError) -> Json:
         """Return it for an answer that broke off."""
@@ -176,9 +176,7 @@ class StreamEncoder:
         self._out = bytearray()
         self._begin()
         _close(self._output)
-        return self._end(
-            _with_metadata(self._response.show_end(self._output, closing.usage, closing.cost), closing.metadata)
-        )
+        return self._end(_with_metadata(self._response.show_end(self._output, closing), closing.metadata))
 
     def encode_error(self, error: GatewayError, metadata: Json | None = None) -> bytes:
         """The response as far as it came; for the lengths' errors an end like any other."""
@@ -219,9 +217,7 @@ class BodyEncoder:
     def encode_end(self, closing: Closing) -> bytes:
         """The whole body."""
         _close(self._output)
-        return _encode(
-            _with_metadata(self._response.show_end(self._output, closing.usage, closing.cost), closing.metadata)
-        )
+        return _encode(_with_metadata(self._response.show_end(self._output, closing), closing.metadata))
 
     def encode_error(self, error: GatewayError, metadata: Json | None = None) -> bytes:
         """The whole body of an answer that broke off."""
