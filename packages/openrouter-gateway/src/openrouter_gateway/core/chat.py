@@ -41,13 +41,17 @@ class ToolCall(Struct, frozen=True, kw_only=True):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One message. Content parts stay dictionaries: protocols read the kinds that they can carry."""
+    """One message. Content parts stay dictionaries: protocols read the kinds that they can carry.
+
+    `is_error`: it is the result of a tool that failed. Anthropic's field, which OpenRouter's chat has not.
+    """
 
     role: Role
     content: str | list[dict[str, Any]] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    is_error: bool | None = None
 
 
 class FunctionTool(Struct, frozen=True, kw_only=True):

@@ -133,7 +133,10 @@ class _Conversation:
         self._shown = []
 
     def _to_result(self, message: Message, place: str) -> dict[str, Any]:
-        """Return a result. All of it is under `output`: beside that name others would be overlooked."""
+        """Return a result. All of it is under `output` or, of a tool that failed, `error`.
+
+        Beside these names others would be overlooked (ai.google.dev/api/caching, FunctionResponse, 2026-11).
+        """
         texts: list[str] = []
         inner: list[dict[str, Any]] = []
         for part in [] if message.content is None else _parts_of(message.content, place):
@@ -146,7 +149,7 @@ class _Conversation:
                 self._shown.append(part)
         response: dict[str, Any] = {
             "name": self._functions.get(message.tool_call_id) or message.name or message.tool_call_id or "tool",
-            "response": {"output": _to_value("\n".join(texts))},
+            "response": {"error" if message.is_error else "output": _to_value("\n".join(texts))},
         }
         if message.tool_call_id:
             response["id"] = message.tool_call_id

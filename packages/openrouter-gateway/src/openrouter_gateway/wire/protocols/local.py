@@ -28,6 +28,7 @@ from msgspec import Raw
 from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatParams, ChatRequest, FunctionTool, Message, NamedToolChoice, ToolCall
 from openrouter_gateway.errors import Refused, UpstreamError
+from openrouter_gateway.wire.failed_results import say_failure
 from openrouter_gateway.wire.gbnf import ARGUMENT_BOUNDS, Bounds, Grammar, bounded_schema
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.local_calls import CallDecoder, ReplyPlan, Trimmer
@@ -240,6 +241,7 @@ def to_prompt(messages: list[Message], plan: ReplyPlan, *, name_parts: bool = Fa
         text = _text_of(message, name_parts=name_parts)
         if message.role == "tool":
             name = names.get(message.tool_call_id) or message.name or "The tool"
+            text = say_failure(text) if message.is_error else text
             results.append(f"{name} returned: {text}")
             continue
         if results:

@@ -14,6 +14,7 @@ from openrouter_gateway.core.catalog import Endpoint
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Failed, Step
 from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
+from openrouter_gateway.wire.failed_results import spell_failures
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_quirks import fit_caching, fit_replay, fit_sampling, set_effort
@@ -82,10 +83,11 @@ class OpenAI:
             Refused: the model cannot do without reasoning, or a tool is one that only OpenRouter runs.
         """
         if KEEP_GATEWAY_FIELDS in endpoint.provider.quirks:
-            body = dict(request.fields)
+            body = {**request.fields, "messages": spell_failures(request)}
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
+            body["messages"] = spell_failures(request)
             _refuse_own_tools(request)
             _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)

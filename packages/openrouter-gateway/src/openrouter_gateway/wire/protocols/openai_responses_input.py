@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, Final, cast
 
 from openrouter_gateway.errors import Refused
+from openrouter_gateway.wire.failed_results import say_failure
 from openrouter_gateway.wire.reasoning_items import OPENAI_FORMAT, ReasoningItem, dicts_in, to_items
 
 _MOST_ID: Final = 64
@@ -126,6 +127,8 @@ def _text_in(holder: Json, key: str, kind: str) -> str:
 
 def _result_item(message: Json) -> Json:
     content = message.get("content")
+    if message.get("is_error") is True:
+        content = say_failure(content)
     output: str | list[Json] = content if isinstance(content, str) else ""
     if isinstance(content, list):
         parts = dicts_in(cast("object", content))

@@ -246,7 +246,8 @@ class _Conversation:
                 raise BadRequest(f"{here}.content: Expected `str | array`")
             parts = to_parts(cast("str | list[dict[str, Any]]", content or ""), f"{here}.content")
             call_id = text_of(block, "tool_use_id", here)
-            self.messages.append({"role": "tool", "tool_call_id": call_id, "content": parts})
+            result = {"role": "tool", "tool_call_id": call_id, "content": parts}
+            self.messages.append(result | ({"is_error": True} if block.get("is_error") is True else {}))
         if rest or not blocks:
             self._add("user", to_parts(rest, where))
 
