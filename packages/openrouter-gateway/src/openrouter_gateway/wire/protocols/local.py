@@ -145,10 +145,11 @@ def plan_reply(params: ChatParams) -> ReplyPlan:
     """Return what the model may write for a request.
 
     Raises:
-        Refused: `tool_choice` asks for a tool that is not there, or a tool's parameters are not an object.
+        Refused: `tool_choice` asks for a tool that is not there, a tool is none of the caller's own functions, or its
+            parameters are not an object.
     """
     answer = _answer_schema(params)
-    tools = tuple(tool.function for tool in params.tools or () if tool.function is not None)
+    tools = _functions(params)
     for tool in tools:
         if (tool.parameters or {}).get("type", "object") != "object":
             raise Refused(f"the parameters of the tool {tool.name!r} are not of type object")
@@ -173,6 +174,16 @@ def plan_reply(params: ChatParams) -> ReplyPlan:
             )
         case other:
             raise Refused(f"tool_choice {other!r} is not known to the embedded model")
+
+
+def _functions(params: ChatParams) -> tuple[FunctionTool, ...]:
+    """Return the tools; an answer without the search that was asked for would look like one with it."""
+    functions: list[FunctionTool] = []
+    for place, tool in enumerate(params.tools or ()):
+        if tool.function is None:
+            raise Refused(f"tools[{place}]: `{tool.type}` cannot be run by the embedded model")
+        functions.append(tool.function)
+    return tuple(functions)
 
 
 def _stops_of(params: ChatParams) -> list[str]:
