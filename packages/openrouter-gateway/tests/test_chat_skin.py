@@ -77,6 +77,7 @@ class TestParse:
             ({"tool_choice": 1}, "tool_choice"),
             ({"response_format": "json"}, "response_format"),
             ({"response_format": {}}, "response_format"),
+            ({"response_format": {"type": "bogus"}}, "response_format.type: Invalid enum value 'bogus'"),
             ({"session_id": "x" * 257}, "session_id"),
             ({"provider": []}, "provider"),
             ({"provider": {"onyl": ["x"]}}, "provider"),

@@ -112,6 +112,7 @@ class TestRequest:
             (b'{"input":"x","truncation":"some"}', "truncation: "),
             (b'{"input":"x","provider":{"nope":1}}', "provider: "),
             (b'{"input":"x","text":{"format":{"type":"json_schema"}}}', r"text\.format\.name: is missing"),
+            (b'{"input":"x","text":{"format":{"type":"bogus"}}}', r"text\.format\.type: 'bogus' is none of text, "),
         ],
     )
     def test_what_is_no_request(self, body: bytes, named: str) -> None:

@@ -93,9 +93,9 @@ class JSONSchemaFormat(Struct, frozen=True, kw_only=True):
 
 
 class ResponseFormat(Struct, frozen=True, kw_only=True):
-    """`text`, `json_object`, `json_schema`, `grammar` or `python`."""
+    """What the answer is to look like. There are no other kinds (OpenRouter API, response_format, 2026-08-22)."""
 
-    type: str
+    type: Literal["text", "json_object", "json_schema", "grammar", "python"]
     json_schema: JSONSchemaFormat | None = None
 
 

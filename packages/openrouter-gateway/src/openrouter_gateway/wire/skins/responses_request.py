@@ -16,6 +16,8 @@ from openrouter_gateway.wire.skins.responses_input import to_messages
 
 Json: TypeAlias = dict[str, Any]
 
+_FORMATS: Final = ("text", "json_object", "json_schema")
+
 
 class _Text(Struct, frozen=True, kw_only=True):
     format: Json | None = None
@@ -145,8 +147,11 @@ def _tool_settings(params: _Params) -> Json:
 
 
 def _to_format(form: Json) -> Json:
-    if form.get("type") != "json_schema":
-        return {"type": form.get("type")}
+    kind = form.get("type")
+    if kind not in _FORMATS:
+        raise BadRequest(f"text.format.type: {kind!r} is none of {', '.join(_FORMATS)}")
+    if kind != "json_schema":
+        return {"type": kind}
     if not isinstance(form.get("name"), str):
         raise BadRequest("text.format.name: is missing")
     return {"type": "json_schema", "json_schema": {key: value for key, value in form.items() if key != "type"}}
