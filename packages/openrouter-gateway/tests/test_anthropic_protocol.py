@@ -97,6 +97,18 @@ def check_failure(expected: dict[str, Any], error: Any) -> None:
     assert {key: value for key, value in expected.items() if key != "failed"} == found
 
 
+class _SentBlock(msgspec.Struct):
+    input: dict[str, msgspec.Raw]
+
+
+class _SentTurn(msgspec.Struct):
+    content: list[_SentBlock]
+
+
+class _Sent(msgspec.Struct):
+    messages: list[_SentTurn]
+
+
 class TestRequests:
     """What goes out."""
 
@@ -150,8 +162,6 @@ class TestRequests:
         [
             b'"messages":[{"role":"assistant","content":"x","reasoning_details":[1e400]}]',
             b'"messages":[{"role":"user","content":"x"}],"cache_control":1e400',
-            b'"messages":[{"role":"assistant","tool_calls":[{"id":"x","function":{"name":"f","arguments":"%s"}}]}]'
-            % (b"[" * 5_000),
             b'"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":'
             b'{"name":"x","schema":%s}}' % (b'{"anyOf":[' * 400 + b"{}" + b"]}" * 400),
         ],
@@ -162,6 +172,21 @@ class TestRequests:
 
         with pytest.raises(Refused):
             Anthropic().encode_chat(request, claude())
+
+    @given(st.text() | ANY_JSON.map(json.dumps))
+    @example("[" * 5_000)
+    def test_any_arguments_of_calls(self, arguments: str) -> None:
+        """What a model once wrote is no reason to refuse the conversation."""
+        call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": arguments}}
+        request = make_request(messages=[{"role": "assistant", "tool_calls": [call]}])
+
+        (turn,) = msgspec.json.decode(Anthropic().encode_chat(request, claude()), type=_Sent).messages
+
+        given = turn.content[0].input
+        try:
+            assert given == (msgspec.json.decode(arguments, type=dict[str, msgspec.Raw]) if arguments.strip() else {})
+        except (msgspec.DecodeError, RecursionError):
+            assert {"arguments": arguments} == {name: json.loads(bytes(value)) for name, value in given.items()}
 
     @given(
         st.lists(dicts_like(type=st.sampled_from(["reasoning.text", "reasoning.encrypted"]), text=ANY_JSON), max_size=3)

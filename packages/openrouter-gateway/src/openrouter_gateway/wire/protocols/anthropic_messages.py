@@ -7,12 +7,13 @@ build-with-claude/thinking}, 2026-11; OpenRouter API, messages and reasoning, 20
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec import Raw
 
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.anthropic import FORMAT, as_tool_id, is_foreign
 from openrouter_gateway.wire.protocols.anthropic_parts import Block, to_blocks
 
-_decode = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Conversation(NamedTuple):
@@ -114,13 +115,7 @@ def _assistant_blocks(message: dict[str, Any], where: str) -> list[Block]:
 
 def _tool_use(call: dict[str, Any], where: str) -> Block:
     function = call["function"]
-    text = function.get("arguments") or "{}"
-    try:
-        arguments = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise Refused(f"{where}.function.arguments: not a JSON object, which this provider wants")
+    arguments = _arguments_of(function.get("arguments") or "")
     call_id = call.get("id")
     if not call_id:
         raise Refused(f"{where}.id: a call without an id")
@@ -128,6 +123,22 @@ def _tool_use(call: dict[str, Any], where: str) -> Block:
     if isinstance(call.get("cache_control"), dict):
         block["cache_control"] = call["cache_control"]
     return block
+
+
+def _arguments_of(text: str) -> object:
+    """Return a call's arguments: an object, which is all that the API takes, with its numbers as they were written.
+
+    Anything else, such as the broken JSON of a model whose tool has then reported it, goes as text under `arguments`:
+    the conversation can go on, and the model sees what was called. The skin of this dialect and Gemini's protocol do
+    the same.
+    """
+    if not text.strip():
+        return {}
+    try:
+        _decode_object(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return {"arguments": text}
+    return Raw(text.encode())
 
 
 def _thinking_blocks(details: object) -> list[Block]:
