@@ -55,6 +55,36 @@ def test_marks_of_what_to_cache(slug: str, expected: dict[str, Any]) -> None:
     assert expected == {name: body[name] for name in MARKED}
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+FILE = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
+TEXT = {"type": "text", "text": "Seen."}
+
+
+def results(*contents: object) -> list[dict[str, Any]]:
+    return [
+        {"role": "tool", "tool_call_id": f"c{number}", "content": content} for number, content in enumerate(contents)
+    ]
+
+
+def test_images_that_tools_return() -> None:
+    """OpenAI sees those of users only, and wants all results of a turn together: they are shown behind the last."""
+    question = {"role": "user", "content": [IMAGE, TEXT]}
+    messages = [question, TURN, *results([TEXT, IMAGE], [FILE], [TEXT], "1"), question, TURN, *results([IMAGE])]
+
+    moved = "The result is in the user's next message."
+    assert [
+        question,
+        TURN,
+        *results([TEXT], moved, [TEXT], "1"),
+        {"role": "user", "content": [IMAGE, FILE]},
+        question,
+        TURN,
+        *results(moved),
+        {"role": "user", "content": [IMAGE]},
+    ] == sent("openai", messages=messages)["messages"]
+    assert messages == sent("xai", messages=messages)["messages"]
+
+
 def test_openai_is_not_sent_what_only_open_models_have() -> None:
     """It would answer 400; other servers of the protocol take these."""
     sampling = {"top_k": 5, "min_p": 0.1, "top_a": 0.1, "repetition_penalty": 1.1, "top_p": 0.5}

@@ -17,7 +17,13 @@ from openrouter_gateway.errors import Cut, Garbled, Refused, UpstreamError
 from openrouter_gateway.wire.failed_results import spell_failures
 from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
-from openrouter_gateway.wire.protocols.openai_quirks import fit_caching, fit_replay, fit_sampling, set_effort
+from openrouter_gateway.wire.protocols.openai_quirks import (
+    fit_caching,
+    fit_replay,
+    fit_results,
+    fit_sampling,
+    set_effort,
+)
 from openrouter_gateway.wire.protocols.openai_reply import (
     ChoiceReader,
     cite_sources,
@@ -87,13 +93,12 @@ class OpenAI:
             body.pop("models", None)
         else:
             body = {key: value for key, value in request.fields.items() if key not in GATEWAY_FIELDS}
-            body["messages"] = spell_failures(request)
             _refuse_own_tools(request)
             _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)
             fit_sampling(body, endpoint)
+            body["messages"] = fit_replay(fit_results(spell_failures(request), request, endpoint), endpoint)
             fit_caching(body, endpoint)
-            body["messages"] = fit_replay(body["messages"], endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)
         if (tier := endpoint.tier_field(request.params.service_tier)) is not None:

@@ -9,17 +9,19 @@
 | `replays_no_reasoning` | it does not come back: any such member is refused |
 | `automatic_caching` | prompts are cached without marks, which are left out: some of these servers refuse them |
 | `openai_sampling` | only OpenAI's own parameters of sampling are taken, those of open models are refused |
+| `results_are_text` | results of tools are text alone: what else is in them is shown by the user behind them |
 
 Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw
 
 from openrouter_gateway.core.catalog import Endpoint
+from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.reasoning_items import dicts_in, kind_of, text_of
 
@@ -31,12 +33,16 @@ AUTOMATIC_CACHING: Final = "automatic_caching"
 _MARK: Final = "cache_control"
 _MARKED: Final = b'"cache_control"'
 OPENAI_SAMPLING: Final = "openai_sampling"
+RESULTS_ARE_TEXT: Final = "results_are_text"
+_ELSEWHERE: Final = "The result is in the user's next message."
 _OPEN_SAMPLING: Final = ("top_k", "min_p", "top_a", "repetition_penalty")
 _MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details")
 _MENTION: Final = b'"reasoning'
 _OFF: Final = Raw(b'{"type":"disabled"}')
 _ON: Final = Raw(b'{"type":"enabled"}')
 _ASSISTANT: Final = "assistant"
+_TOOL: Final = "tool"
+_USER: Final = Raw(b'"user"')
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -99,6 +105,45 @@ def _without_mark(part: object) -> object:
     return {member: value for member, value in cast("dict[str, object]", part).items() if member != _MARK}
 
 
+def fit_results(messages: Raw, request: ChatRequest, endpoint: Endpoint) -> Raw:
+    """Return a request's messages with images and files of results behind all results of the same turn.
+
+    Raises:
+        Refused: they cannot be read.
+    """
+    if RESULTS_ARE_TEXT not in endpoint.provider.quirks:
+        return messages
+    if not any(message.role == _TOOL and isinstance(message.content, list) for message in request.params.messages):
+        return messages
+    try:
+        return Raw(_encode(list(_apart(_decode_messages(messages)))))
+    except RecursionError:
+        raise Refused("the request is nested too deeply") from None
+
+
+def _apart(messages: Iterable[_Message]) -> Iterator[_Message]:
+    shown: list[dict[str, object]] = []
+    for message in messages:
+        is_result = _decode(message.get("role", b"null")) == _TOOL
+        if shown and not is_result:
+            yield _showing(shown)
+            shown = []
+        parts = dicts_in(_decode(message.get("content", b"null"))) if is_result else []
+        others = [part for part in parts if part.get("type") != "text"]
+        if others:
+            shown += others
+            texts = [part for part in parts if part.get("type") == "text"]
+            yield message | {"content": Raw(_encode(texts or _ELSEWHERE))}
+        else:
+            yield message
+    if shown:
+        yield _showing(shown)
+
+
+def _showing(parts: list[dict[str, object]]) -> _Message:
+    return {"role": _USER, "content": Raw(_encode(parts))}
+
+
 def fit_replay(messages: Raw, endpoint: Endpoint) -> Raw:
     """Return the messages with the reasoning of earlier turns in the form that the provider takes back.
 
@@ -128,7 +173,9 @@ _REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
     "replays_no_reasoning": lambda _: {},
 }
 
-QUIRKS: Final = frozenset({THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, *_REPLAYS})
+QUIRKS: Final = frozenset(
+    {THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, RESULTS_ARE_TEXT, *_REPLAYS}
+)
 """The names of all of them."""
 
 
