@@ -717,6 +717,37 @@ class TestUsage:
         )
 
     @pytest.mark.parametrize(
+        ("said", "read", "written"),
+        [
+            ({"prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 4}, 6, 0),
+            ({"prompt_cache_hit_tokens": 6, "completion_tokens_details": {"reasoning_tokens": 1}}, 6, 0),
+            ({"cached_tokens": 6}, 6, 0),
+            ({"prompt_tokens_details": {"cached_tokens": 5}, "prompt_cache_hit_tokens": 6, "cached_tokens": 6}, 5, 0),
+            ({"prompt_tokens_details": {"cached_tokens": 5}, "cache_creation_input_tokens": 3}, 5, 3),
+            ({"prompt_cache_hit_tokens": None, "cached_tokens": "6"}, 0, 0),
+        ],
+    )
+    @pytest.mark.covers("protocols.openai", "usage of every bucket")
+    def test_counts_of_the_cache_beside_the_others(self, said: dict[str, object], read: int, written: int) -> None:
+        """Providers have words of their own for them. Uncounted, their price would be that of fresh tokens."""
+        usage = usage_of({"prompt_tokens": 10, "completion_tokens": 2} | said)
+
+        assert (10, read, written) == (usage.prompt_tokens, usage.cached_tokens, usage.cache_write_tokens)
+
+    @pytest.mark.parametrize(("beside", "prompt_tokens"), [({}, 3), ({"usage": {"prompt_tokens": 4}}, 4)])
+    def test_counts_within_the_last_choice(self, beside: dict[str, object], prompt_tokens: int) -> None:
+        """Moonshot's place for them; where there are some beside the choices, too, those count, once."""
+        within = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": "stop", "usage": within}
+
+        step, reported, _ = read_stream({"choices": [choice], **beside})
+
+        assert isinstance(step, Step)
+        assert isinstance(reported, UsageReported)
+        assert prompt_tokens == reported.usage.prompt_tokens
+        assert "usage" not in step.choices[0]
+
+    @pytest.mark.parametrize(
         "details",
         [
             {},

@@ -31,6 +31,7 @@ from openrouter_gateway.wire.protocols.openai_reply import (
     error_in_reply,
     read_object,
     report_usage,
+    usage_of_choices,
 )
 from openrouter_gateway.wire.protocols.refusal import parse_openai_error, refusal_from_status
 from openrouter_gateway.wire.reasoning import effort_for
@@ -209,6 +210,8 @@ class StreamDecoder:
             if self._choices.read(choices, "delta"):
                 self._finished = True
                 cite_sources(chunk)
+                within = usage_of_choices(choices)
+                usage = usage or within
             self._answered = True
             drop_nulls(chunk)
             events.append(Step(chunk))

@@ -250,25 +250,38 @@ def report_usage(fields: dict[str, Any], events: list[Event]) -> None:
         events.append(UsageReported(usage))
 
 
+def usage_of_choices(choices: list[dict[str, Any]]) -> object:
+    """Take the counts out of choices that ended, and return them: Moonshot's streams have them there and not beside.
+
+    Source: platform.kimi.ai/docs/api/chat; github.com/earendil-works/pi/issues/2017, 2026-03.
+    """
+    found = [choice.pop("usage", None) for choice in choices]
+    return next((usage for usage in found if usage), None)
+
+
+_READ_FROM_CACHE: Final = ("prompt_cache_hit_tokens", "cached_tokens")
+"""DeepSeek's and Moonshot's words, beside the counts (api-docs.deepseek.com/guides/kv_cache, platform.kimi.ai/docs/api/
+chat, 2026-11). They are part of `prompt_tokens`, as OpenAI's are."""
+_WRITTEN_TO_CACHE: Final = "cache_creation_input_tokens"
+"""LiteLLM's, in front of Anthropic (docs.litellm.ai/docs/completion/prompt_caching, 2026-11); the same holds."""
+
+
 def read_usage(fields: dict[str, Any]) -> Usage:
     """Read token counts, tolerant of fractions, nulls and missing details."""
     prompt = as_count(fields.get("prompt_tokens"))
     completion = as_count(fields.get("completion_tokens"))
     prompt_details = _object_of(fields.get("prompt_tokens_details"))
     details = _object_of(fields.get("completion_tokens_details"))
-    if not prompt_details and not details:
-        return Usage(
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            total_tokens=as_count(fields.get("total_tokens")) or prompt + completion,
-            reported_cost=as_amount(fields.get("cost")),
-        )
+    cached = as_count(prompt_details.get("cached_tokens"))
+    for name in _READ_FROM_CACHE:
+        cached = cached or as_count(fields.get(name))
+    written = as_count(prompt_details.get("cache_write_tokens")) or as_count(fields.get(_WRITTEN_TO_CACHE))
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=as_count(fields.get("total_tokens")) or prompt + completion,
-        cached_tokens=as_count(prompt_details.get("cached_tokens")),
-        cache_write_tokens=as_count(prompt_details.get("cache_write_tokens")),
+        cached_tokens=cached,
+        cache_write_tokens=written,
         prompt_audio_tokens=as_count(prompt_details.get("audio_tokens")),
         prompt_video_tokens=as_count(prompt_details.get("video_tokens")),
         reasoning_tokens=as_count(details.get("reasoning_tokens")),
