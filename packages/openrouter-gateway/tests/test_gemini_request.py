@@ -206,6 +206,12 @@ class TestAnswerFormat:
             body_of(response_format=form)
 
 
+@pytest.mark.parametrize(("stop", "sent"), [("", None), ([], None), (["", "END"], ["END"]), ("END", ["END"])])
+def test_sequences_that_end_an_answer(stop: object, sent: list[str] | None) -> None:
+    """An empty one says nothing: it is left out, as with every provider whose dialect is another."""
+    assert sent == body_of(stop=stop).get("generationConfig", {}).get("stopSequences")
+
+
 class TestThinking:
     """`reasoning` by the family of the model."""
 

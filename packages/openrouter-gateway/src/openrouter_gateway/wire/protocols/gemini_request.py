@@ -114,7 +114,7 @@ def _calling_config(params: ChatParams, tools: list[FunctionTool]) -> dict[str, 
 
 
 def _sampling(params: ChatParams) -> dict[str, Any]:
-    stop = params.stop
+    stops = [params.stop] if isinstance(params.stop, str) else params.stop or []
     seed = params.seed
     if seed is not None and not -_SEED_BITS <= seed <= _SEED_BITS:
         seed &= _SEED_BITS
@@ -126,7 +126,7 @@ def _sampling(params: ChatParams) -> dict[str, Any]:
         "presencePenalty": params.presence_penalty,
         "frequencyPenalty": params.frequency_penalty,
         "seed": seed,
-        "stopSequences": [stop] if isinstance(stop, str) else stop or None,
+        "stopSequences": [stop for stop in stops if stop] or None,
         "candidateCount": params.n if params.n != 1 else None,
     }
     if params.logprobs:
