@@ -55,6 +55,20 @@ def test_marks_of_what_to_cache(slug: str, expected: dict[str, Any]) -> None:
     assert expected == {name: body[name] for name in MARKED}
 
 
+@pytest.mark.parametrize(
+    ("slug", "fields", "kept"),
+    [
+        ("openai", {}, False),
+        ("openai", {"store": False}, False),
+        ("openai", {"store": True}, True),
+        ("xai", {}, True),
+    ],
+)
+def test_what_callers_note_of_a_request(slug: str, fields: dict[str, bool], kept: bool) -> None:
+    """OpenRouter takes notes of any request, OpenAI of those only that it is to keep."""
+    assert kept == ("metadata" in sent(slug, metadata={"a": "b"}, **fields))
+
+
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 FILE = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
 TEXT = {"type": "text", "text": "Seen."}

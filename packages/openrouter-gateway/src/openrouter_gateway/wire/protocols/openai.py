@@ -19,9 +19,9 @@ from openrouter_gateway.wire.protocols.base import Address, Decoder
 from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_quirks import (
     fit_caching,
+    fit_fields,
     fit_replay,
     fit_results,
-    fit_sampling,
     set_effort,
 )
 from openrouter_gateway.wire.protocols.openai_reply import (
@@ -97,7 +97,7 @@ class OpenAI:
             _refuse_own_tools(request)
             _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)
-            fit_sampling(body, endpoint)
+            fit_fields(body, endpoint)
             body["messages"] = fit_replay(fit_results(spell_failures(request), request, endpoint), endpoint)
             fit_caching(body, endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))

@@ -9,6 +9,7 @@
 | `replays_no_reasoning` | it does not come back: any such member is refused |
 | `automatic_caching` | prompts are cached without marks, which are left out: some of these servers refuse them |
 | `openai_sampling` | only OpenAI's own parameters of sampling are taken, those of open models are refused |
+| `metadata_if_stored` | `metadata` is for what is stored there: without `store` it is refused |
 | `results_are_text` | results of tools are text alone: what else is in them is shown by the user behind them |
 
 Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
@@ -33,6 +34,7 @@ AUTOMATIC_CACHING: Final = "automatic_caching"
 _MARK: Final = "cache_control"
 _MARKED: Final = b'"cache_control"'
 OPENAI_SAMPLING: Final = "openai_sampling"
+METADATA_IF_STORED: Final = "metadata_if_stored"
 RESULTS_ARE_TEXT: Final = "results_are_text"
 _ELSEWHERE: Final = "The result is in the user's next message."
 _OPEN_SAMPLING: Final = ("top_k", "min_p", "top_a", "repetition_penalty")
@@ -65,11 +67,14 @@ def set_effort(body: dict[str, Raw], effort: str | None, endpoint: Endpoint) -> 
         body.setdefault("thinking", _ON)
 
 
-def fit_sampling(body: dict[str, Raw], endpoint: Endpoint) -> None:
-    """Take parameters out of a request's body that the provider answers 400 to."""
-    if OPENAI_SAMPLING in endpoint.provider.quirks:
+def fit_fields(body: dict[str, Raw], endpoint: Endpoint) -> None:
+    """Take fields out of a request's body that the provider answers 400 to."""
+    quirks = endpoint.provider.quirks
+    if OPENAI_SAMPLING in quirks:
         for name in _OPEN_SAMPLING:
             body.pop(name, None)
+    if METADATA_IF_STORED in quirks and bytes(body.get("store", b"")) != b"true":
+        body.pop("metadata", None)
 
 
 def fit_caching(body: dict[str, Raw], endpoint: Endpoint) -> None:
@@ -174,7 +179,7 @@ _REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
 }
 
 QUIRKS: Final = frozenset(
-    {THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, RESULTS_ARE_TEXT, *_REPLAYS}
+    {THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, METADATA_IF_STORED, RESULTS_ARE_TEXT, *_REPLAYS}
 )
 """The names of all of them."""
 
