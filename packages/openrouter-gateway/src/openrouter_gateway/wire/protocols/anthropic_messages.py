@@ -4,7 +4,7 @@ Sources: platform.claude.com/docs/en/{api/messages, agents-and-tools/tool-use/ha
 build-with-claude/thinking}, 2026-11; OpenRouter API, messages and reasoning, 2026-08-22.
 """
 
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import Raw
@@ -12,6 +12,9 @@ from msgspec import Raw
 from openrouter_gateway.errors import Refused
 from openrouter_gateway.wire.anthropic import FORMAT, as_tool_id, is_foreign
 from openrouter_gateway.wire.protocols.anthropic_parts import Block, to_blocks
+from openrouter_gateway.wire.reasoning_items import dicts_in
+
+_SHOWN: Final = frozenset({"image", "document"})
 
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -27,31 +30,47 @@ def to_conversation(messages: list[dict[str, Any]]) -> Conversation:
     """Translate messages that have been checked against `core.chat.Message`.
 
     All system and developer messages become system blocks, wherever they stand. Results of tools come first in the
-    user's turn, as the API wants. Nothing but system messages is the user's turn.
+    user's turn, as the API wants. Nothing but system messages is the user's turn. Pictures and files are the user's to
+    show, to the API: those of other messages are in the next turn of the user.
 
     Raises:
         Refused: something that the API has no form for, named by its place.
     """
     system: list[Block] = []
     turns: list[Block] = []
+    shown: list[Block] = []
     for place, message in enumerate(messages):
         where = f"messages[{place}]"
         role = message["role"]
+        if role == "tool":
+            _add_result(turns, _tool_result(message, where))
+            continue
+        blocks = _named(to_blocks(message.get("content"), f"{where}.content"), message.get("name"))
+        if role == "user" or (role == "assistant" and _is_users(turns)):
+            _add(turns, "user", shown)
+            shown = []
+        if role == "user":
+            _add(turns, "user", blocks)
+            continue
+        shown += [block for block in blocks if block["type"] in _SHOWN]
+        said = [block for block in blocks if block["type"] not in _SHOWN]
         if role == "assistant":
-            _add(turns, "assistant", _assistant_blocks(message, where))
-        elif role == "tool":
-            _add(turns, "user", [_tool_result(message, where)])
+            _add(turns, "assistant", _assistant_blocks(message, said, where))
+            shown += _images_of(message, where)
         else:
-            blocks = _named(to_blocks(message.get("content"), f"{where}.content"), message.get("name"))
-            if role == "user":
-                _add(turns, "user", blocks)
-            else:
-                system += blocks
+            system += said
+    if not turns or _is_users(turns):
+        _add(turns, "user", shown)
     if not turns and system:
         return Conversation([], [{"role": "user", "content": system}])
     if turns and turns[-1]["role"] == "assistant":
         _trim_prefill(turns)
     return Conversation(system, turns)
+
+
+def _is_users(turns: list[Block]) -> bool:
+    """Whether the last turn is the user's."""
+    return bool(turns) and turns[-1]["role"] == "user"
 
 
 def _add(turns: list[Block], role: str, blocks: list[Block]) -> None:
@@ -61,6 +80,14 @@ def _add(turns: list[Block], role: str, blocks: list[Block]) -> None:
         turns[-1]["content"] += blocks
     else:
         turns.append({"role": role, "content": blocks})
+
+
+def _add_result(turns: list[Block], result: Block) -> None:
+    """Add a result behind those of the same turn, before anything else in it."""
+    if not _is_users(turns):
+        turns.append({"role": "user", "content": []})
+    content = turns[-1]["content"]
+    content.insert(sum(block["type"] == "tool_result" for block in content), result)
 
 
 def _trim_prefill(turns: list[Block]) -> None:
@@ -100,9 +127,14 @@ def _tool_result(message: dict[str, Any], where: str) -> Block:
     return block
 
 
-def _assistant_blocks(message: dict[str, Any], where: str) -> list[Block]:
+def _images_of(message: dict[str, Any], where: str) -> list[Block]:
+    """Return the images that a model made, in the member that OpenRouter has for them."""
+    images = dicts_in(message.get("images"))
+    return to_blocks([{"type": "image_url", **image} for image in images], f"{where}.images")
+
+
+def _assistant_blocks(message: dict[str, Any], said: list[Block], where: str) -> list[Block]:
     """Reasoning first, as it came; then text, then calls."""
-    said = _named(to_blocks(message.get("content"), f"{where}.content"), message.get("name"))
     if not said and isinstance(message.get("refusal"), str):
         said = to_blocks(message["refusal"], where)
     calls = [
