@@ -120,6 +120,7 @@ class TestRules:
         ("field", "operator", "value", "reason"),
         [
             ("model", "regex", "(", "pattern for model"),
+            ("output", "regex", "a(?!b)", "pattern for output.*without look-around"),
             ("total_cost", "contains", "1", "is a number"),
             ("total_cost", "gt", "many", "needs a number"),
             ("model", "gt", None, "needs a number"),

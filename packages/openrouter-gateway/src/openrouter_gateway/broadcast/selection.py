@@ -2,7 +2,6 @@
 
 import hashlib
 import operator
-import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -10,12 +9,13 @@ from typing import Final
 import msgspec
 
 from openrouter_gateway.broadcast.content import read_input, read_reply, to_text
+from openrouter_gateway.broadcast.pattern import compile_pattern
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.spans import Attributes, Trace, find_shared_trace
 from openrouter_gateway.core.destination import Destination, FilterField, FilterGroup, FilterOperator, FilterRule
 
 _SEARCHED: Final = 64 * 1024
-"""Characters of a text that patterns are tried on: a bad pattern must not hold up the process for long."""
+"""Characters of a text that patterns are tried on: it takes time in proportion, in the event loop."""
 _2_64: Final = 2**64
 
 Facts = list[str] | list[Decimal]
@@ -127,16 +127,16 @@ def _compile_rule(rule: FilterRule) -> Callable[[Record], bool]:
         return _compile_number(rule, facts)
     wanted = "" if rule.value is None else str(rule.value)
     if rule.operator == "regex":
-        search = _compile_pattern(rule, wanted).search
+        search = _compile_pattern(rule, wanted)
         return lambda record: any(search(str(fact)[:_SEARCHED]) for fact in facts(record))
     matches = _TEXTS[rule.operator]
     return lambda record: any(matches(str(fact), wanted) for fact in facts(record))
 
 
-def _compile_pattern(rule: FilterRule, pattern: str) -> re.Pattern[str]:
+def _compile_pattern(rule: FilterRule, pattern: str) -> Callable[[str], bool]:
     try:
-        return re.compile(pattern)
-    except (re.error, OverflowError) as error:
+        return compile_pattern(pattern)
+    except ValueError as error:
         raise ValueError(f"filter_rules: the pattern for {rule.field} is not valid: {error}") from None
 
 
