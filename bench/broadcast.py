@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from generations import make_generation
-from openrouter_gateway.broadcast.courier import HTTPReply
+from openrouter_gateway.broadcast.attempt import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.observer import Observer, Origin
 from openrouter_gateway.broadcast.queue import Broadcaster, Limits, Record

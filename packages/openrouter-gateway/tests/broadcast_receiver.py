@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from openrouter_gateway.broadcast.courier import HTTPReply
+from openrouter_gateway.broadcast.attempt import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.callers.pool import Pool, Timeouts
 from openrouter_gateway.callers.sender import Sender

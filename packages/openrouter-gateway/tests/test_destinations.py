@@ -14,7 +14,8 @@ from broadcast_receiver import Arrival, plain, receiving, sending
 from broadcast_samples import ANSWER, COST, QUESTION, make_destination, make_record
 from ledger_samples import CREATED_S
 
-from openrouter_gateway.broadcast.courier import Environment, try_connection
+from openrouter_gateway.broadcast.attempt import Environment
+from openrouter_gateway.broadcast.check import try_connection
 from openrouter_gateway.broadcast.destinations import KINDS
 from openrouter_gateway.broadcast.destinations.base import (
     HTTPRequest,

@@ -7,8 +7,8 @@ from broadcast_samples import ANSWER, QUESTION, make_destination
 from ledger_samples import make_generation
 from msgspec import Raw, json
 
+from openrouter_gateway.broadcast.attempt import HTTPReply
 from openrouter_gateway.broadcast.content import read_input, read_reply
-from openrouter_gateway.broadcast.courier import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.observer import Observer, Origin
 from openrouter_gateway.broadcast.queue import Broadcaster

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from openrouter_gateway.accounting.authorize import Grant
-from openrouter_gateway.broadcast.courier import keep_usable
+from openrouter_gateway.broadcast.check import keep_usable
 from openrouter_gateway.broadcast.queue import Broadcaster, Limits
 from openrouter_gateway.core.account import Key
 from openrouter_gateway.core.destination import Destination

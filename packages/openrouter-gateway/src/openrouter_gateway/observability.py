@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from openrouter_gateway.accounting.authorize import Grant, allow_management
-from openrouter_gateway.broadcast.courier import HTTPReply, keep_usable
+from openrouter_gateway.broadcast.attempt import HTTPReply
+from openrouter_gateway.broadcast.check import keep_usable
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.observer import Observer
 from openrouter_gateway.broadcast.queue import Broadcaster

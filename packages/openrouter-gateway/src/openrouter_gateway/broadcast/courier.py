@@ -12,56 +12,29 @@ up when it has failed some more times while others were delivered.
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
-from typing import Final, TypeAlias
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from openrouter_gateway.broadcast.backoff import parse_retry_after, wait_s
+from openrouter_gateway.broadcast.attempt import Environment, Outcome, attempt
+from openrouter_gateway.broadcast.backlog import Backlog, Item
+from openrouter_gateway.broadcast.backoff import wait_s
+from openrouter_gateway.broadcast.check import check_destination
 from openrouter_gateway.broadcast.destinations import KINDS
-from openrouter_gateway.broadcast.destinations.base import HTTPRequest, Part, Payload, judge, parse_config
-from openrouter_gateway.broadcast.limits import Limits
+from openrouter_gateway.broadcast.destinations.base import Part, parse_config
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
-from openrouter_gateway.broadcast.spool import Segment, Spool, to_the_end
+from openrouter_gateway.broadcast.spool import Spool, to_the_end
 from openrouter_gateway.core.destination import Destination
-from openrouter_gateway.errors import GatewayError
 
 _log = logging.getLogger(__name__)
 
 _MOST_ROOTS: Final = 10_000
 _STRIKES: Final = 10
-_SAYS_WAIT: Final = frozenset({408, 425, 429, 502, 503, 504})
-"""Answers that are about the destination, never about what was sent."""
-
-
-class HTTPReply(Struct, frozen=True, kw_only=True):
-    """What a destination answered."""
-
-    status: int
-    retry_after: str | None = None
-
-
-Send: TypeAlias = Callable[[HTTPRequest], Awaitable[HTTPReply]]
-"""Sends a request and reads its answer.
-
-It raises `GatewayError`, `OSError` or `TimeoutError` when there is none. It follows no redirect.
-"""
-
-
-class Environment(Struct, frozen=True, kw_only=True):
-    """What couriers need from outside. `clock` gives unix seconds, `dice` a number from 0 to 1."""
-
-    send: Send
-    clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    dice: Callable[[], float]
-    limits: Limits
-    directory: Path | None
 
 
 class Counts(Struct, kw_only=True):
@@ -73,13 +46,6 @@ class Counts(Struct, kw_only=True):
     dropped: int = 0
     unencodable: int = 0
     retries: int = 0
-
-
-class _Item(Struct, kw_only=True, eq=False):
-    payload: Payload
-    segment: Segment | None = None
-    strikes: int = 0
-    delivered_before: int = 0
 
 
 class Courier:
@@ -96,11 +62,7 @@ class Courier:
         self._batch: list[Part] = []
         self._batch_bytes = 0
         self._roots: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._ready: deque[_Item] = deque()
-        self._loaded: deque[_Item] = deque()
-        self._spill: deque[_Item] = deque()
-        self._ready_bytes = 0
-        self._spill_bytes = 0  # with what is being written
+        self._backlog = Backlog(self._limits.memory_bytes)
         self._in_flight = 0
         self._traces_in_flight = 0  # that are not on disk
         self._failures = 0
@@ -143,14 +105,13 @@ class Courier:
     @property
     def waiting(self) -> int:
         """Traces that are to be delivered, in memory and on disk."""
-        in_memory = sum(item.payload.traces for queue in (self._ready, self._spill) for item in queue)
         on_disk = 0 if self._spool is None else self._spool.traces
-        return len(self._batch) + in_memory + on_disk + self._traces_in_flight
+        return len(self._batch) + self._backlog.traces + on_disk + self._traces_in_flight
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of payloads in memory that are not on disk as well."""
-        return self._ready_bytes + self._spill_bytes + self._batch_bytes
+        return self._backlog.size + self._batch_bytes
 
     @property
     def disk_bytes(self) -> int:
@@ -195,39 +156,16 @@ class Courier:
         payload = self._kind.join(self._config, self._batch)
         self._batch = []
         self._batch_bytes = 0
-        self._put(_Item(payload=payload))
-
-    def _put(self, item: _Item) -> None:
-        """With a disk, half of the memory is for what is ready and half for what is on its way to the disk."""
-        size = len(item.payload.body)
+        item = Item(payload=payload)
         if self._spool is None:
-            self._make_ready(item)
-            while self._ready_bytes > self._limits.memory_bytes and len(self._ready) > 1:
-                self._drop(self._take_ready())
-        elif self.is_failing or self._ready_bytes + size > self._limits.memory_bytes // 2:
-            self._make_spill(item)
-            while self._spill_bytes > self._limits.memory_bytes // 2 and len(self._spill) > 1:
-                oldest = self._spill.popleft()
-                self._spill_bytes -= len(oldest.payload.body)
-                self._drop(oldest)
+            gone = self._backlog.put(item)
         else:
-            self._make_ready(item)
+            gone = self._backlog.put_before_disk(item, is_failing=self.is_failing)
+        for each in gone:
+            self._drop(each)
         self._wake()
 
-    def _make_ready(self, item: _Item) -> None:
-        self._ready.append(item)
-        self._ready_bytes += len(item.payload.body)
-
-    def _make_spill(self, item: _Item) -> None:
-        self._spill.append(item)
-        self._spill_bytes += len(item.payload.body)
-
-    def _take_ready(self) -> _Item:
-        item = self._ready.popleft()
-        self._ready_bytes -= len(item.payload.body)
-        return item
-
-    def _drop(self, item: _Item) -> None:
+    def _drop(self, item: Item) -> None:
         self.counts.dropped += item.payload.traces
 
     def _wake(self) -> None:
@@ -258,17 +196,13 @@ class Courier:
         self._wake()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not self.is_failing and (self._ready or self._loaded or self._in_flight or self._spill):
+                while not self.is_failing and (self._backlog or self._in_flight):
                     await self._changed.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         spool = self._spool
-        rest = [*self._spill, *self._ready]
-        self._ready.clear()
-        self._spill.clear()
-        self._ready_bytes = self._spill_bytes = 0
-        for item in rest:
+        for item in self._backlog.clear():
             if spool is None or not await asyncio.to_thread(spool.append, item.payload):
                 self._drop(item)
         if spool is not None:
@@ -305,7 +239,7 @@ class Courier:
             try:
                 await self._deliver(item)
             except asyncio.CancelledError:
-                self._put_back(item)
+                self._backlog.put_back(item)
                 raise
             except Exception:  # noqa: BLE001 - the last line of defence: a worker that ends would be missed
                 _log.exception("%s: %d traces are lost", self._name, item.payload.traces)
@@ -328,17 +262,11 @@ class Courier:
                 changing.cancel()
             changed = self._changed
 
-    async def _next(self, *, prefers_old: bool) -> _Item | None:
+    async def _next(self, *, prefers_old: bool) -> Item | None:
         """Return what to deliver next: both what is fresh and what is on disk make progress."""
-        if prefers_old and not self._loaded:
+        if prefers_old and not self._backlog.has_loaded:
             await self._load()
-        if self._ready and not prefers_old:
-            return self._take_ready()
-        while self._loaded:
-            item = self._loaded.popleft()
-            if item.segment is None or not item.segment.gone:  # else it was dropped meanwhile, and counted
-                return item
-        return self._take_ready() if self._ready else None
+        return self._backlog.take(prefers_old=prefers_old)
 
     async def _load(self) -> None:
         spool = self._spool
@@ -347,73 +275,51 @@ class Courier:
         async with self._disk:
             found = await to_the_end(spool.load)
         if found is not None:
-            segment, payloads = found
-            self._loaded.extend(_Item(payload=payload, segment=segment) for payload in payloads)
+            self._backlog.put_loaded(*found)
 
-    async def _deliver(self, item: _Item) -> None:
+    async def _deliver(self, item: Item) -> None:
         began = self._environment.clock()
-        status: int | None = None
-        asked_s: float | None = None
-        reason = ""
-        try:
-            request = self._kind.request(self._config, item.payload, began)
-            async with asyncio.timeout(self._limits.timeout_s):
-                reply = await self._environment.send(request)
-            status = reply.status
-            reason = f"it answers {status}"
-            asked_s = parse_retry_after(reply.retry_after, self._environment.clock())
-        except (GatewayError, OSError, TimeoutError) as error:
-            reason = error.message if isinstance(error, GatewayError) else type(error).__name__
-        verdict = "retry" if status is None else judge(status)
-        if verdict == "retry" and self._is_poison(item, status):
+        outcome = await attempt(self._kind, self._config, item.payload, self._environment)
+        verdict = outcome.verdict
+        if outcome.may_be_poison and self._is_poison(item):
             verdict = "rejected"
         if verdict == "retry":
             self.counts.retries += 1
-            self._put_back(item)
-            self._fail(began, asked_s, reason)
+            self._backlog.put_back(item)
+            self._fail(began, outcome)
             return
         if verdict == "accepted":
             self.counts.delivered += item.payload.traces
         else:
             self.counts.rejected += item.payload.traces
-            _log.error("%s refuses %d traces for good: %s", self._name, item.payload.traces, reason)
+            _log.error("%s refuses %d traces for good: %s", self._name, item.payload.traces, outcome.reason)
         await self._forget(item)
         self._recover()
 
-    def _is_poison(self, item: _Item, status: int | None) -> bool:
+    def _is_poison(self, item: Item) -> bool:
         """Whether a payload has failed again and again while others were delivered."""
-        if status is None or status in _SAYS_WAIT or status < 500:
-            return False
         if self.counts.delivered > item.delivered_before:
             item.strikes += 1
         item.delivered_before = self.counts.delivered
         return item.strikes > _STRIKES
 
-    def _put_back(self, item: _Item) -> None:
-        """Behind the others, so that the next attempt is another's."""
-        if item.segment is not None:
-            self._loaded.append(item)
-            return
-        self._make_ready(item)
-
-    async def _forget(self, item: _Item) -> None:
+    async def _forget(self, item: Item) -> None:
         if item.segment is not None and self._spool is not None:
             async with self._disk:
                 await to_the_end(self._spool.delivered, item.segment)
 
-    def _fail(self, began: float, asked_s: float | None, reason: str) -> None:
+    def _fail(self, began: float, outcome: Outcome) -> None:
         """Note a failure. Those of requests that were under way at an earlier one say nothing new."""
         if self._failures and began <= self._failed_at:
             return
         if not self._failures:
-            _log.warning("%s cannot be reached, traces wait: %s", self._name, reason)
+            _log.warning("%s cannot be reached, traces wait: %s", self._name, outcome.reason)
         self._failures += 1
         now = self._environment.clock()
         self._failed_at = now
-        self._resume_at = now + wait_s(self._failures, self._environment.dice(), asked_s)
+        self._resume_at = now + wait_s(self._failures, self._environment.dice(), outcome.asked_s)
         if self._spool is not None:
-            while len(self._ready) > 1 or (self._ready and self._loaded):  # one is kept to try with
-                self._make_spill(self._take_ready())
+            self._backlog.spill()
         self._wake()
 
     def _recover(self) -> None:
@@ -428,14 +334,14 @@ class Courier:
         assert spool is not None  # noqa: S101 - see `start`
         while True:
             changed = self._changed
-            while self._spill:
+            while self._backlog.has_spill:
                 await self._disk.acquire()  # before the item is taken: who is cancelled here has nothing in hand
                 try:
-                    if not self._spill:
+                    item = self._backlog.take_spill()
+                    if item is None:
                         break
-                    item = self._spill.popleft()
                     kept = await to_the_end(spool.append, item.payload)
-                    self._spill_bytes -= len(item.payload.body)
+                    self._backlog.leave(item)
                     if not kept:
                         self._drop(item)
                 finally:
@@ -451,46 +357,3 @@ class Courier:
     @property
     def _name(self) -> str:
         return f"destination {self.destination.name!r} ({self.destination.type})"
-
-
-def check_destination(destination: Destination) -> None:
-    """Raise `ValueError` for a destination that cannot be used as it is configured; no value is quoted."""
-    kind = KINDS.get(destination.type)
-    if kind is None:
-        raise ValueError(f"type: {destination.type!r} is not known; these are: {', '.join(sorted(KINDS))}")
-    parse_config(kind, destination.config)
-    select(destination)
-
-
-def keep_usable(destinations: Iterable[Destination]) -> list[Destination]:
-    """Return those that can be used; another version of the gateway may have kept some that cannot."""
-    kept: list[Destination] = []
-    for destination in destinations:
-        try:
-            check_destination(destination)
-        except ValueError as error:
-            _log.error("destination %r (%s) is passed over: %s", destination.name, destination.type, error)
-        else:
-            kept.append(destination)
-    return kept
-
-
-async def try_connection(destination: Destination, environment: Environment) -> str | None:
-    """Return why a destination cannot be reached, None if it can.
-
-    Raises:
-        ValueError: it cannot be used as it is configured.
-    """
-    check_destination(destination)
-    kind = KINDS[destination.type]
-    trial = kind.trial(parse_config(kind, destination.config), environment.clock())
-    try:
-        async with asyncio.timeout(environment.limits.timeout_s):
-            reply = await environment.send(trial)
-    except GatewayError as error:
-        return error.message
-    except TimeoutError:
-        return "it does not answer in time"
-    except OSError:
-        return "it cannot be reached"
-    return None if kind.passes(reply.status) else f"it answers {reply.status}"

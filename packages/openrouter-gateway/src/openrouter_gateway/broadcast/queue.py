@@ -19,14 +19,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from openrouter_gateway.broadcast.courier import (
-    Counts,
-    Courier,
-    Environment,
-    Send,
-    check_destination,
-    try_connection,
-)
+from openrouter_gateway.broadcast.attempt import Environment, Send
+from openrouter_gateway.broadcast.check import check_destination, try_connection
+from openrouter_gateway.broadcast.courier import Counts, Courier
 from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.spans import Trace, build_trace

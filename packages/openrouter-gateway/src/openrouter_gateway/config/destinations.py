@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import SecretStr
 
-from openrouter_gateway.broadcast.courier import check_destination
+from openrouter_gateway.broadcast.check import check_destination
 from openrouter_gateway.config.broadcast import DestinationSettings
 from openrouter_gateway.config.settings import SettingError
 from openrouter_gateway.core.destination import Destination, FilterRules

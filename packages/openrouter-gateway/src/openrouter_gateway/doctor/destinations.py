@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import Sequence
 
-from openrouter_gateway.broadcast.courier import Environment, HTTPReply, try_connection
+from openrouter_gateway.broadcast.attempt import Environment, HTTPReply
+from openrouter_gateway.broadcast.check import try_connection
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
 from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.callers.pool import Pool
