@@ -15,6 +15,9 @@ from openrouter_gateway.errors import GatewayError
 _SAYS_WAIT: Final = frozenset({408, 425, 429, 502, 503, 504})
 """Answers that are about the destination, never about what was sent."""
 
+_ABOUT_CONTENT: Final = frozenset({400, 413, 422})
+"""Answers that may be about one of the traces that were sent, or how many they are."""
+
 
 class HTTPReply(Struct, frozen=True, kw_only=True):
     """What a destination answered."""
@@ -48,6 +51,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reason: str
     asked_s: float | None = None
     status: int | None = None
+
+    @property
+    def is_about_content(self) -> bool:
+        """Whether less of what was sent might be accepted."""
+        return self.status in _ABOUT_CONTENT
 
     @property
     def may_be_poison(self) -> bool:

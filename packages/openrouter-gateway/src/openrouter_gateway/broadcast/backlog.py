@@ -4,6 +4,7 @@ With a disk, half of the memory is for what is ready and half for what is on its
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -86,6 +87,15 @@ class Backlog:
             self._loaded.append(item)
             return
         self._make_ready(item)
+
+    def put_first(self, items: Sequence[Item]) -> None:
+        """Let what an item was taken apart into be next."""
+        for item in reversed(items):
+            if item.segment is not None:
+                self._loaded.appendleft(item)
+            else:
+                self._ready.appendleft(item)
+                self._ready_bytes += len(item.payload.body)
 
     def put_loaded(self, segment: Segment, payloads: list[Payload]) -> None:
         """Take what was read back from disk."""

@@ -6,7 +6,8 @@
 
 While the destination fails, one worker tries, with growing pauses, and everything else goes to disk, oldest dropped
 first. A payload that alone makes the destination fail does not hold up the others: it goes behind them, and is given
-up when it has failed some more times while others were delivered.
+up when it has failed some more times while others were delivered. One that is refused for its content is delivered by
+halves, so that what is refused in the end is the single trace that is to blame.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from openrouter_gateway.broadcast.destinations.base import Part, parse_config
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
+from openrouter_gateway.broadcast.split import halve
 from openrouter_gateway.broadcast.spool import Spool, to_the_end
 from openrouter_gateway.core.destination import Destination
 
@@ -35,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_ROOTS: Final = 10_000
 _STRIKES: Final = 10
+_HOPELESS: Final = 16
+"""Traces refused one by one, with none accepted in between, after which payloads are no longer taken apart."""
 
 
 class Counts(Struct, kw_only=True):
@@ -65,6 +69,7 @@ class Courier:
         self._backlog = Backlog(self._limits.memory_bytes)
         self._in_flight = 0
         self._traces_in_flight = 0  # that are not on disk
+        self._refused = 0  # one by one, since something was accepted
         self._failures = 0
         self._failed_at = 0.0
         self._resume_at = 0.0
@@ -94,7 +99,7 @@ class Courier:
         check_destination(destination)
         self.flush()  # what is encoded already is so for the old configuration
         self._set(destination)
-        self._failures = 0
+        self._failures = self._refused = 0
         self._wake()
 
     @property
@@ -288,13 +293,33 @@ class Courier:
             self._backlog.put_back(item)
             self._fail(began, outcome)
             return
+        if verdict == "rejected" and outcome.is_about_content and await self._take_apart(item):
+            self._recover()
+            return
         if verdict == "accepted":
+            self._refused = 0
             self.counts.delivered += item.payload.traces
         else:
+            self._refused += item.payload.traces == 1
             self.counts.rejected += item.payload.traces
             _log.error("%s refuses %d traces for good: %s", self._name, item.payload.traces, outcome.reason)
         await self._forget(item)
         self._recover()
+
+    async def _take_apart(self, item: Item) -> bool:
+        """Let the halves of a payload be delivered in its place, as one of its traces may be to blame.
+
+        A destination that refuses whatever it gets is not asked about each trace.
+        """
+        halves = halve(item.payload) if self._refused < _HOPELESS else None
+        if halves is None:
+            return False
+        if item.segment is not None:
+            async with self._disk:
+                item.segment.left += 1
+        items = [Item(payload=payload, segment=item.segment) for payload in halves]
+        self._backlog.put_first(items)
+        return True
 
     def _is_poison(self, item: Item) -> bool:
         """Whether a payload has failed again and again while others were delivered."""
