@@ -59,13 +59,18 @@ def _plain_value(value: dict[str, Any]) -> Any:
 
 @dataclass
 class Receiver:
-    """`behave` decides each answer; a `silent` one never answers; it takes requests while `taking` is set."""
+    """`behave` decides each answer, `says` is its body; a `silent` one never answers.
+
+    It takes requests while `taking` is set.
+    """
 
     behave: Behaviour = lambda _: 200
     silent: bool = False
+    says: bytes = b"{}"
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     accepted: list[Arrival] = field(default_factory=list[Arrival])
     port: int = 0
+    connections: int = 0
     taking: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
@@ -75,6 +80,7 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         await self.taking.wait()
         try:
             while await self._serve_one(reader, writer):
@@ -99,7 +105,7 @@ class Receiver:
         status, extra = answer if isinstance(answer, tuple) else (answer, "")
         if 200 <= status < 300:
             self.accepted.append(arrival)
-        writer.write(f"HTTP/1.1 {status} Said\r\nContent-Length: 2\r\n{extra}\r\n{{}}".encode())
+        writer.write(f"HTTP/1.1 {status} Said\r\nContent-Length: {len(self.says)}\r\n{extra}\r\n".encode() + self.says)
         await writer.drain()
         return True
 
@@ -131,8 +137,8 @@ async def sending() -> AsyncGenerator[Callable[[HTTPRequest], Any]]:
     sender = Sender(pool)
 
     async def send(request: HTTPRequest) -> HTTPReply:
-        status, retry_after = await sender.send(request.method, request.url, request.headers, request.body)
-        return HTTPReply(status=status, retry_after=retry_after)
+        status, retry_after, body = await sender.send(request.method, request.url, request.headers, request.body)
+        return HTTPReply(status=status, retry_after=retry_after, body=body)
 
     try:
         yield send

@@ -130,8 +130,8 @@ class Observability:
         await self._broadcaster.set_destinations([*self._configured, *keep_usable(stored)])
 
     async def _send(self, request: HTTPRequest) -> HTTPReply:
-        status, retry_after = await self._sender.send(request.method, request.url, request.headers, request.body)
-        return HTTPReply(status=status, retry_after=retry_after)
+        status, retry_after, body = await self._sender.send(request.method, request.url, request.headers, request.body)
+        return HTTPReply(status=status, retry_after=retry_after, body=body)
 
 
 def build_observability_routes(observability: Callable[[], Observability]) -> list[Route]:

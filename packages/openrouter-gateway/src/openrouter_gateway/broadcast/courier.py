@@ -296,13 +296,16 @@ class Courier:
         if verdict == "rejected" and outcome.is_about_content and await self._take_apart(item):
             self._recover()
             return
+        traces = item.payload.traces
+        rejected = traces if verdict == "rejected" else min(outcome.rejected_spans, traces)  # most traces are one span
+        self.counts.delivered += traces - rejected
+        self.counts.rejected += rejected
         if verdict == "accepted":
             self._refused = 0
-            self.counts.delivered += item.payload.traces
-        else:
-            self._refused += item.payload.traces == 1
-            self.counts.rejected += item.payload.traces
-            _log.error("%s refuses %d traces for good: %s", self._name, item.payload.traces, outcome.reason)
+        elif traces == 1:
+            self._refused += 1
+        if rejected:
+            _log.error("%s refuses %d traces for good: %s", self._name, rejected, outcome.reason)
         await self._forget(item)
         self._recover()
 

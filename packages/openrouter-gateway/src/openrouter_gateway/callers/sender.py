@@ -7,6 +7,7 @@ from openrouter_gateway.callers.pool import Pool
 from openrouter_gateway.callers.target import Target
 
 _MOST_BYTES: Final = 64 * 1024
+_MOST_KEPT: Final = 16 * 1024
 
 
 class Sender:
@@ -15,8 +16,10 @@ class Sender:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
-        """Return the answer's status and its `Retry-After` header. No redirect is followed.
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str | None, bytes]:
+        """Return the answer's status, its `Retry-After` header and the beginning of its body. No redirect is followed.
 
         Raises:
             ConfigError: the URL or a header cannot be sent.
@@ -24,11 +27,12 @@ class Sender:
         """
         reply = await self._pool.post(Target.from_parts(url, headers, method=method), body)
         try:
-            read = 0
+            read, kept = 0, b""
             while data := await reply.read_some():  # so that the connection can be used again
                 read += len(data)
+                kept += data[: _MOST_KEPT - len(kept)]
                 if read > _MOST_BYTES:
                     break
-            return reply.status, reply.headers.get("Retry-After")
+            return reply.status, reply.headers.get("Retry-After"), kept
         finally:
             reply.close()

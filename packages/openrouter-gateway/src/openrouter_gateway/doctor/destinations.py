@@ -34,8 +34,8 @@ async def check_destinations(
     sender = Sender(pool)
 
     async def send(request: HTTPRequest) -> HTTPReply:
-        status, retry_after = await sender.send(request.method, request.url, request.headers, request.body)
-        return HTTPReply(status=status, retry_after=retry_after)
+        status, retry_after, body = await sender.send(request.method, request.url, request.headers, request.body)
+        return HTTPReply(status=status, retry_after=retry_after, body=body)
 
     environment = Environment(
         send=send,
