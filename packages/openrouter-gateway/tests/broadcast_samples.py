@@ -21,7 +21,8 @@ TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
 
 def make_record(number: int = 1, *, content: bool = True, **fields: Any) -> Record:
     """Return a record; those of `fields` that a `Record` has are its own, the others its generation's."""
-    own = {name: fields.pop(name) for name in ("traceparent", "key_name", "request", "reply") if name in fields}
+    names = ("traceparent", "key_name", "request", "reply", "size_bytes")
+    own = {"size_bytes": 100 if content else 0} | {name: fields.pop(name) for name in names if name in fields}
     generation = make_generation(
         number,
         **(
@@ -48,7 +49,7 @@ def make_record(number: int = 1, *, content: bool = True, **fields: Any) -> Reco
             },
             "reply": [{"role": "assistant", "content": ANSWER}],
         } | own
-    return Record(generation=generation, size_bytes=100 if content else 0, **own)
+    return Record(generation=generation, **own)
 
 
 def make_destination(type: str = "webhook", config: dict[str, Any] | None = None, **fields: Any) -> Destination:  # noqa: A002

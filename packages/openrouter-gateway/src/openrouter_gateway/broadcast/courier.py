@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -25,7 +25,7 @@ from openrouter_gateway.broadcast.backlog import Backlog, Item
 from openrouter_gateway.broadcast.backoff import wait_s
 from openrouter_gateway.broadcast.check import check_destination
 from openrouter_gateway.broadcast.destinations import KINDS
-from openrouter_gateway.broadcast.destinations.base import Part, parse_config
+from openrouter_gateway.broadcast.destinations.base import Part, Payload, parse_config
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
@@ -125,15 +125,23 @@ class Courier:
 
     # In: never waits.
 
+    def encode(self, trace: Trace) -> Part | Exception:
+        """Return a trace as the destination is to get it, or why it cannot. Changes nothing: a thread may do it."""
+        try:
+            return self._kind.encode(self._config, self._without_known_groups(tailor(trace, self.destination)))
+        except Exception as error:  # noqa: BLE001 - one odd trace must not stop the others
+            return error
+
+    def encode_alone(self, trace: Trace) -> Payload | Exception:
+        """Return a trace as a payload of its own, or why there is none. As `encode`."""
+        part = self.encode(trace)
+        return part if isinstance(part, Exception) else self._join([part])
+
     def add(self, trace: Trace) -> None:
         """Take a trace. What cannot be encoded is counted and forgotten."""
-        self.counts.offered += 1
-        try:
-            part = self._kind.encode(self._config, self._without_known_groups(tailor(trace, self.destination)))
-        except Exception as error:  # noqa: BLE001 - one odd trace must not stop the others
-            self.counts.unencodable += 1
-            if self.counts.unencodable == 1:
-                _log.error("%s: a trace cannot be encoded: %s", self._name, type(error).__name__)
+        part = self.encode(trace)
+        self._count(trace, part)
+        if isinstance(part, Exception):
             return
         if self._batch and self._batch_bytes + len(part.body) > self._limits.batch_bytes:
             self.flush()
@@ -142,25 +150,45 @@ class Courier:
         if len(self._batch) >= self._kind.most:
             self.flush()
 
-    def _without_known_groups(self, trace: Trace) -> Trace:
-        """Group spans belong to several generations, and are sent with the first of them."""
-        if not trace.groups:
-            return trace
-        fresh = tuple(span for span in trace.groups if (trace.trace_id, span.span_id) not in self._roots)
+    def add_encoded(self, trace: Trace, payload: Payload | Exception) -> None:
+        """Take a trace that `encode_alone` has encoded, since which the courier got no other and no configuration."""
+        self._count(trace, payload)
+        if not isinstance(payload, Exception):
+            self._put(payload)
+
+    def _count(self, trace: Trace, encoded: Part | Payload | Exception) -> None:
+        self.counts.offered += 1
+        if isinstance(encoded, Exception):
+            self.counts.unencodable += 1
+            if self.counts.unencodable == 1:
+                _log.error("%s: a trace cannot be encoded: %s", self._name, type(encoded).__name__)
+            return
         for span in trace.groups:
             self._roots[trace.trace_id, span.span_id] = None
             self._roots.move_to_end((trace.trace_id, span.span_id))
         while len(self._roots) > _MOST_ROOTS:
             self._roots.popitem(last=False)
+
+    def _without_known_groups(self, trace: Trace) -> Trace:
+        """Group spans belong to several generations, and are sent with the first of them."""
+        if not trace.groups:
+            return trace
+        fresh = tuple(span for span in trace.groups if (trace.trace_id, span.span_id) not in self._roots)
         return trace if len(fresh) == len(trace.groups) else msgspec.structs.replace(trace, groups=fresh)
 
     def flush(self) -> None:
         """Let what has been added so far be one payload."""
         if not self._batch:
             return
-        payload = self._kind.join(self._config, self._batch)
+        payload = self._join(self._batch)
         self._batch = []
         self._batch_bytes = 0
+        self._put(payload)
+
+    def _join(self, parts: Sequence[Part]) -> Payload:
+        return self._kind.join(self._config, parts)
+
+    def _put(self, payload: Payload) -> None:
         item = Item(payload=payload)
         if self._spool is None:
             gone = self._backlog.put(item)

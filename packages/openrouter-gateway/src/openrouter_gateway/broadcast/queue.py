@@ -5,7 +5,8 @@
 
 The queue is bounded, in records and in bytes of content; what does not fit is counted and forgotten. One task turns
 records into traces, in slices of a millisecond, because a thread would hold up the event loop for longer: Python lets
-threads take turns of five milliseconds. Couriers (`courier`) know nothing of each other.
+threads take turns of five milliseconds. What takes far longer than that, as it has much content, is done in a thread,
+one record at a time, and counts as queued meanwhile. Couriers (`courier`) know nothing of each other.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from msgspec import Struct
 from openrouter_gateway.broadcast.attempt import Environment, Send
 from openrouter_gateway.broadcast.check import check_destination, try_connection
 from openrouter_gateway.broadcast.courier import Counts, Courier
+from openrouter_gateway.broadcast.destinations.base import Payload
 from openrouter_gateway.broadcast.limits import Limits
 from openrouter_gateway.broadcast.record import Record
 from openrouter_gateway.broadcast.spans import Trace, build_trace
+from openrouter_gateway.broadcast.spool import to_the_end
 from openrouter_gateway.core.destination import Destination
 
 __all__ = ["Broadcaster", "DestinationStatus", "Limits", "Record", "Send"]
@@ -34,6 +37,8 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 0.5
 """How long records come together before they are sent."""
 _SLICE_S: Final = 0.001
+_LARGE: Final = 256 * 1024
+"""Bytes of content above which a record is encoded in a thread: 10 MB take 60 to 140 ms for each destination."""
 
 
 class DestinationStatus(Struct, frozen=True, kw_only=True):
@@ -206,13 +211,17 @@ class Broadcaster:
         queue = self._queue
         began = time.perf_counter()
         while queue:
-            record = queue.popleft()
-            self._bytes -= record.size_bytes
+            record = queue[0]  # and there it stays until it is done: who is cancelled in between has lost nothing
             try:
-                self._distribute(record)
+                if record.size_bytes > _LARGE:
+                    await self._distribute_large(record)
+                else:
+                    self._distribute(record)
             except Exception:  # noqa: BLE001 - one odd record must not stop the others
                 self.dropped += 1
                 _log.exception("generation %s cannot be broadcast", record.generation.id)
+            queue.popleft()
+            self._bytes -= record.size_bytes
             if time.perf_counter() - began > _SLICE_S:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
@@ -228,6 +237,25 @@ class Broadcaster:
                 if trace is None:
                     trace = build_trace(record)
                 courier.add(trace)
+
+    async def _distribute_large(self, record: Record) -> None:
+        """Nothing changes before all is encoded, and no configuration meanwhile."""
+        async with self._turn:
+            couriers = list(self._couriers.values())
+            encoded = await to_the_end(_encode_for, record, couriers)  # a reply is read by one at a time
+            if self._observe is not None:
+                self._observe(record)
+            for courier, trace, payload in encoded:
+                courier.add_encoded(trace, payload)
+
+
+def _encode_for(record: Record, couriers: Sequence[Courier]) -> list[tuple[Courier, Trace, Payload | Exception]]:
+    """Return what those who want a record get."""
+    wanting = [courier for courier in couriers if courier.wants(record)]
+    if not wanting:
+        return []
+    trace = build_trace(record)
+    return [(courier, trace, courier.encode_alone(trace)) for courier in wanting]
 
 
 def _wants_content(destination: Destination) -> bool:
