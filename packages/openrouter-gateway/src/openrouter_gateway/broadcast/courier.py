@@ -31,6 +31,7 @@ from openrouter_gateway.broadcast.selection import select, tailor
 from openrouter_gateway.broadcast.spans import Trace
 from openrouter_gateway.broadcast.split import halve
 from openrouter_gateway.broadcast.spool import Spool, to_the_end
+from openrouter_gateway.broadcast.terms import terms_of
 from openrouter_gateway.core.destination import Destination
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Courier:
         self._roots: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._backlog = Backlog(self._limits.memory_bytes)
         self._in_flight = 0
+        self._looking = 0  # workers that look for what is next
+        self._withheld = 0  # traces, since it was last said
         self._traces_in_flight = 0  # that are not on disk
         self._refused = 0  # one by one, since something was accepted
         self._failures = 0
@@ -89,9 +92,12 @@ class Courier:
         self._config = parse_config(self._kind, destination.config)
         self.wants: Callable[[Record], bool] = select(destination)
         self.destination = destination
+        self._terms = terms_of(destination)
 
     def reconfigure(self, destination: Destination) -> None:
         """Go on with what waits, to a destination of the same type that is configured otherwise.
+
+        What it may not have any more is dropped when its turn comes, which is at once.
 
         Raises:
             ValueError: its configuration cannot be used; nothing has changed.
@@ -186,7 +192,7 @@ class Courier:
         self._put(payload)
 
     def _join(self, parts: Sequence[Part]) -> Payload:
-        return self._kind.join(self._config, parts)
+        return msgspec.structs.replace(self._kind.join(self._config, parts), terms=self._terms)
 
     def _put(self, payload: Payload) -> None:
         item = Item(payload=payload)
@@ -236,8 +242,9 @@ class Courier:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         spool = self._spool
         for item in self._backlog.clear():
-            if spool is None or not await asyncio.to_thread(spool.append, item.payload):
+            if not await self._keep_on_disk(spool, item):
                 self._drop(item)
+        self._say_what_is_withheld()
         if spool is not None:
             self._spool = None
             self._note_dropped(spool)
@@ -297,9 +304,32 @@ class Courier:
 
     async def _next(self, *, prefers_old: bool) -> Item | None:
         """Return what to deliver next: both what is fresh and what is on disk make progress."""
-        if prefers_old and not self._backlog.has_loaded:
-            await self._load()
-        return self._backlog.take(prefers_old=prefers_old)
+        self._looking += 1
+        try:
+            while True:
+                if prefers_old and not self._backlog.has_loaded:
+                    await self._load()
+                item = self._backlog.take(prefers_old=prefers_old)
+                if item is None or self._may_have(item):
+                    return item
+                self._drop(item)
+                await self._forget(item)
+        finally:
+            self._looking -= 1
+            if not self._looking:
+                self._say_what_is_withheld()
+
+    def _may_have(self, item: Item) -> bool:
+        """Whether the destination may have a payload as it is configured now; those that it may not are counted."""
+        if self._terms.cover(item.payload.terms):
+            return True
+        self._withheld += item.payload.traces
+        return False
+
+    def _say_what_is_withheld(self) -> None:
+        count, self._withheld = self._withheld, 0
+        if count:
+            _log.warning("%s: %d traces that waited are dropped: it may not have them any more", self._name, count)
 
     async def _load(self) -> None:
         spool = self._spool
@@ -396,7 +426,7 @@ class Courier:
                     item = self._backlog.take_spill()
                     if item is None:
                         break
-                    kept = await to_the_end(spool.append, item.payload)
+                    kept = await self._keep_on_disk(spool, item)
                     self._backlog.leave(item)
                     if not kept:
                         self._drop(item)
@@ -405,6 +435,10 @@ class Courier:
                 self._wake()
             self._note_dropped(spool)
             await changed.wait()
+
+    async def _keep_on_disk(self, spool: Spool | None, item: Item) -> bool:
+        """Return whether it could be done, and may be."""
+        return spool is not None and self._may_have(item) and await to_the_end(spool.append, item.payload)
 
     def _note_dropped(self, spool: Spool) -> None:
         self.counts.dropped += spool.dropped

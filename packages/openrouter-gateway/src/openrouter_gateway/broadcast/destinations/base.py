@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from openrouter_gateway.broadcast.spans import Trace
+from openrouter_gateway.broadcast.terms import Terms
 
 Verdict: TypeAlias = Literal["accepted", "retry", "rejected"]
 
@@ -66,11 +67,15 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class Payload(Struct, frozen=True, kw_only=True, array_like=True):
-    """What one request carries: no credentials are in it, so it may be kept on disk. `traces` says how many."""
+    """What one request carries: no credentials are in it, so it may be kept on disk. `traces` says how many.
+
+    `terms` are the courier's: on which it was encoded.
+    """
 
     body: bytes
     traces: int
     name: str = ""
+    terms: Terms | None = None
 
 
 class HTTPRequest(Struct, frozen=True, kw_only=True):
