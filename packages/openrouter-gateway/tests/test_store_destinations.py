@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from broadcast_receiver import Receiver, receiving, sending
 from broadcast_samples import make_destination, make_record
@@ -27,6 +29,10 @@ from openrouter_gateway.stores.destinations import MOST_PER_TYPE, Destinations, 
 
 CANARY = "canary-5f3a9c1e77-do-not-show"
 PATH = "/api/v1/observability/destinations"
+
+
+def rename(name: str) -> Callable[[Destination], Destination]:
+    return lambda known: msgspec.structs.replace(known, name=name)
 
 
 class Told:
@@ -52,7 +58,6 @@ class TestStore:
         other = Destinations(database, Told())
         await other.open(poll=False)
         assert [made] == other.all == store.all
-        assert made == store.get("a")
         assert [[], ["one"]] == told.times
 
     async def test_changes(self, database: Database) -> None:
@@ -60,15 +65,35 @@ class TestStore:
         store = Destinations(database, told, clock=lambda: CREATED_S)
         await store.open(poll=False)
         made = await store.create(make_destination(id="a"))
-        changed = await store.change(make_destination(id="a", name="two"))
+        changed = await store.change("a", rename("two"))
         assert changed is not None
         assert "two" == changed.name == store.all[0].name
-        assert await store.change(make_destination(id="b")) is None
+        assert await store.change("b", rename("two")) is None
+        with pytest.raises(ZeroDivisionError):
+            await store.change("a", lambda _: 1 // 0)  # pyright: ignore[reportArgumentType]
         assert await store.delete("a")
         assert not await store.delete("a")
         assert [] == store.all
         assert [[], ["one"], ["two"], []] == told.times
         assert made.id == changed.id
+
+    async def test_changes_of_several_processes_are_all_kept(self, url: str, database: Database) -> None:
+        """Also when they are made at once, and by one that has not heard of the other's."""
+        store = Destinations(database, Told())
+        await store.open(poll=False)
+        await store.create(make_destination(id="a", name="n"))
+        other_database = Database(url)
+        await other_database.open()
+        other = Destinations(other_database, Told())
+        await other.open(poll=False)
+        await store.change("a", lambda known: msgspec.structs.replace(known, sampling_rate=0.5))
+        await other.change("a", lambda known: msgspec.structs.replace(known, privacy_mode=True))
+        appending = [each.change("a", lambda known: rename(known.name + "x")(known)) for each in [store, other] * 5]
+        await asyncio.gather(*appending)
+        await store.refresh()
+        (kept,) = store.all
+        assert ("n" + "x" * 10, 0.5, True) == (kept.name, kept.sampling_rate, kept.privacy_mode)
+        await other_database.close()
 
     async def test_credentials_go_with_the_destination(self, database: Database) -> None:
         """Nothing of it stays in the table."""
@@ -175,11 +200,12 @@ class Desk:
         return {"type": "webhook", "name": "Production", "config": config} | fields
 
 
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db")
+@asynccontextmanager
+async def opening(url: str, receiver: Receiver) -> AsyncGenerator[Desk]:
+    """Run the routes as one process has them."""
+    database = Database(url)
     await database.open()
-    async with receiving() as receiver, sending() as send:
+    async with sending() as send:
         broadcaster = Broadcaster(send=send, limits=Limits(timeout_s=2))
         await broadcaster.start()
 
@@ -189,9 +215,17 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         moments = itertools.count()
         store = Destinations(database, apply, clock=lambda: CREATED_S + next(moments))
         await store.open(poll=False)
-        yield Desk(receiver, broadcaster, store)
-        await broadcaster.close()
-    await database.close()
+        try:
+            yield Desk(receiver, broadcaster, store)
+        finally:
+            await broadcaster.close()
+            await database.close()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with receiving() as receiver, opening(f"sqlite:///{tmp_path}/ledger.db", receiver) as desk:
+        yield desk
 
 
 class TestRoutes:
@@ -321,3 +355,47 @@ class TestRoutes:
     async def test_what_is_no_json(self, desk: Desk) -> None:
         body = b'{"config": {"secretKey": "%b' % CANARY.encode()
         assert "The request body is not valid JSON" == await desk.refuse(BadRequest, "POST", PATH, body)
+
+
+class TestTwoProcesses:
+    """The routes of workers that have one database, none of which looks into it by itself."""
+
+    async def test_what_one_answers_is_true_in_the_other(self, url: str) -> None:
+        """Without a wait: made, changed and removed."""
+        async with receiving() as receiver, opening(url, receiver) as one, opening(url, receiver) as other:
+            made = (await one.call("POST", body=one.wanted()))[1]["data"]
+            path = f"{PATH}/{made['id']}"
+            assert (200, {"data": made}) == await other.call("GET", path)
+            assert 200 == (await other.call("PATCH", path, {"name": "Other"}))[0]
+            assert "Other" == (await one.call("GET"))[1]["data"][0]["name"]
+            await one.call("PATCH", path, {"sampling_rate": 0.5})
+            await other.call("PATCH", path, {"config": {"url": receiver.url + "/new"}})
+            kept = (await one.call("PATCH", path, {"privacy_mode": True}))[1]["data"]
+            assert ("Other", 0.5, receiver.url + "/new", True) == (
+                kept["name"],
+                kept["sampling_rate"],
+                kept["config"]["url"],
+                kept["privacy_mode"],
+            )
+            assert f"Bearer {CANARY}" == one.store.all[0].config["headers"]["Authorization"]
+            await one.call("DELETE", path)
+            await other.refuse(NotFound, "PATCH", path, {"name": "late"})
+
+    async def test_one_that_changes_while_it_is_tried(self, url: str) -> None:
+        """What is saved was reached, in whole: the address of one change with the headers of the other."""
+        async with receiving() as receiver, opening(url, receiver) as one, opening(url, receiver) as other:
+            made = (await other.call("POST", body=one.wanted()))[1]["data"]
+            path = f"{PATH}/{made['id']}"
+            receiver.taking.clear()  # new connections wait; the other's is known
+            moving = asyncio.create_task(one.call("PATCH", path, {"config": {"url": receiver.url + "/new"}}))
+            for _ in range(1000):
+                if receiver.connections == 2:
+                    break
+                await asyncio.sleep(0.01)
+            assert 200 == (await other.call("PATCH", path, {"config": {"headers": {"A": "b"}}}))[0]
+            receiver.taking.set()
+            assert 200 == (await moving)[0]
+            await other.store.refresh()
+            assert {"url": receiver.url + "/new", "headers": {"A": "b"}} == other.store.all[0].config
+            tried = [(arrival.path, arrival.headers.get("a")) for arrival in receiver.arrivals]
+            assert [("/hook", None), ("/hook", "b"), ("/new", None), ("/new", "b")] == tried

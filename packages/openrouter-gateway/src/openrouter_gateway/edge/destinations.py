@@ -1,7 +1,8 @@
 """Routes of the destinations of the broadcast (OpenRouter API, observability, 2026-11-27); for management keys.
 
 Credentials come in and never go out: they are masked. A destination is kept if a test of its connection succeeds.
-Those of the configuration are listed, too, and changed there.
+Those of the configuration are listed, too, and changed there. Each route asks the database, so that what one process
+has answered is true in all of them.
 """
 
 import datetime as dt
@@ -117,6 +118,7 @@ class _Desk:
 
     async def list_all(self, request: Request) -> Response:
         observatory = self._observatory()
+        await observatory.destinations.refresh()
         everything = [*observatory.configured, *observatory.destinations.all]
         offset = _parse_number(request, "offset", 0)
         limit = min(_parse_number(request, "limit", _PAGE), _PAGE)
@@ -128,6 +130,7 @@ class _Desk:
         observatory = self._observatory()
         if wanted.type not in KINDS:
             raise BadRequest(f"type: {wanted.type!r} is not known here; these are: {', '.join(sorted(KINDS))}")
+        await observatory.destinations.refresh()
         same = [each for each in observatory.destinations.all if each.type == wanted.type]
         if len(same) >= MOST_PER_TYPE:
             raise _too_many(wanted.type)
@@ -143,6 +146,7 @@ class _Desk:
     async def show(self, request: Request) -> Response:
         wanted = request.path_params["id"]
         observatory = self._observatory()
+        await observatory.destinations.refresh()
         found = [each for each in [*observatory.configured, *observatory.destinations.all] if each.id == wanted]
         return _json({"data": _object(found[0] if found else _refuse(observatory, wanted))})
 
@@ -150,18 +154,22 @@ class _Desk:
         change = _decode(_decode_change, await request.body())
         observatory = self._observatory()
         wanted = request.path_params["id"]
-        known = observatory.destinations.get(wanted) or _refuse(observatory, wanted)
-        fields = {
-            name: value for name in DestinationChange.__struct_fields__ if (value := getattr(change, name)) is not UNSET
-        }
-        kind = KINDS.get(known.type)
-        if "config" in fields and kind is not None:
-            fields["config"] = merge_config(kind, known.config, fields["config"])
-        destination = msgspec.structs.replace(known, **fields)
-        if destination.config != known.config or destination.filter_rules != known.filter_rules:
-            await _try(observatory.broadcaster, destination)
-        made = await observatory.destinations.change(destination) or _refuse(observatory, wanted)
-        return _json({"data": _object(made)})
+        tried: Destination | None = None
+
+        def merge(known: Destination) -> Destination:
+            merged = _merge(known, change)
+            if _what_is_tried(merged) not in (_what_is_tried(known), _what_is_tried(tried)):
+                raise _Untried(merged)
+            return merged
+
+        while True:  # again only if another request changes the same address meanwhile
+            try:
+                made = await observatory.destinations.change(wanted, merge)
+            except _Untried as untried:
+                tried = untried.destination
+                await _try(observatory.broadcaster, tried)
+            else:
+                return _json({"data": _object(made or _refuse(observatory, wanted))})
 
     async def delete(self, request: Request) -> Response:
         observatory = self._observatory()
@@ -169,6 +177,28 @@ class _Desk:
         if not await observatory.destinations.delete(wanted):
             _refuse(observatory, wanted)
         return _json({"deleted": True})
+
+
+class _Untried(Exception):
+    """A destination must be reached before it is kept as it is to be now."""
+
+    def __init__(self, destination: Destination) -> None:
+        super().__init__()
+        self.destination = destination
+
+
+def _merge(known: Destination, change: DestinationChange) -> Destination:
+    fields = {
+        name: value for name in DestinationChange.__struct_fields__ if (value := getattr(change, name)) is not UNSET
+    }
+    kind = KINDS.get(known.type)
+    if "config" in fields and kind is not None:
+        fields["config"] = merge_config(kind, known.config, fields["config"])
+    return msgspec.structs.replace(known, **fields)
+
+
+def _what_is_tried(destination: Destination | None) -> object:
+    return None if destination is None else (destination.config, destination.filter_rules)
 
 
 async def _try(broadcaster: Broadcaster, destination: Destination) -> None:

@@ -54,12 +54,8 @@ class Destinations:
 
     @property
     def all(self) -> list[Destination]:
-        """Every destination, oldest first."""
+        """Every destination, oldest first; what another process has just changed may be missing: see `refresh`."""
         return list(self._known.values())
-
-    def get(self, destination_id: str) -> Destination | None:
-        """Return one of them."""
-        return self._known.get(destination_id)
 
     async def open(self, *, poll: bool = True) -> None:
         """Read them, and look for changes from now on.
@@ -130,19 +126,27 @@ class Destinations:
         await self._change(insert)
         return made
 
-    async def change(self, destination: Destination) -> Destination | None:
-        """Keep one as it is now; None if there is no such one any more.
+    async def change(self, destination_id: str, merge: Callable[[Destination], Destination]) -> Destination | None:
+        """Keep what `merge` makes of one; None if there is no such one any more, or none that can be read.
+
+        `merge` is given what is in the database, whatever other processes have made of it, and nobody else changes it
+        meanwhile. What it raises goes through, and nothing has changed; so it must not wait for anything.
 
         Raises:
             DatabaseUnavailable: nothing has changed.
         """
-        made = msgspec.structs.replace(destination, updated_at=self._clock())
 
-        async def write(connection: AsyncConnection) -> bool:
-            statement = update(DESTINATIONS).where(DESTINATIONS.c.id == made.id).values(_to_row(made))
-            return (await connection.execute(statement)).rowcount > 0
+        async def write(connection: AsyncConnection) -> Destination | None:
+            of_id = DESTINATIONS.c.id == destination_id
+            row = (await connection.execute(select(DESTINATIONS).where(of_id))).one_or_none()
+            known = None if row is None else _from_row(row)
+            if known is None:
+                return None
+            made = msgspec.structs.replace(merge(known), updated_at=self._clock())
+            await connection.execute(update(DESTINATIONS).where(of_id).values(_to_row(made)))
+            return made
 
-        return made if await self._change(write) else None
+        return await self._change(write)
 
     async def delete(self, destination_id: str) -> bool:
         """Forget one, with its credentials. Returns whether there was one.
@@ -159,7 +163,11 @@ class Destinations:
         return await self._change(remove)
 
     async def _change(self, write: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
-        """Write under the lock of the version's row, so that changes have an order; then read what is true now."""
+        """Write under the lock of the version's row, so that changes have an order; then read what is true now.
+
+        The row is written first, and so locked on PostgreSQL; SQLite has one writer at a time. Either way what `write`
+        reads is what it changes.
+        """
         async with self._database.transaction(immediate=True) as connection:
             version = ACCOUNT_VERSION.c.version
             await connection.execute(update(ACCOUNT_VERSION).values(version=version + 1))
