@@ -315,11 +315,14 @@ class TestDestinations:
             assert CANARY not in gateway.log()
 
     def test_every_worker_uses_it(self, tmp_path: Path, provider: FakeProvider, receiver: Receiver) -> None:
-        """Whichever made it, or was told of it; and any of them knows the counts of all."""
+        """Whichever made, changed or removed it, or was told of it; and any of them knows the counts of all."""
         config = config_of(provider, spool=tmp_path / "spool")
-        manager = make_key(tmp_path, "--management")
-        key = make_key(tmp_path)
-        with running_gateway(tmp_path, config, arguments=["--workers", "2"]) as gateway:
+        key, manager = make_key(tmp_path), make_key(tmp_path, "--management")
+        with (
+            running_gateway(tmp_path, config, arguments=["--workers", "2"]) as gateway,
+            running_receiver() as later,
+        ):
+            place = f"{gateway.base_url}{DESTINATIONS}"
             one, other = gateway.workers()
             served: list[str] = []
 
@@ -327,24 +330,34 @@ class TestDestinations:
                 with only_the_other_than(stopped):
                     return is_ready(gateway)
 
-            def reaches(stopped: int) -> bool:
+            def reaches(stopped: int, at: Receiver) -> bool:
                 with only_the_other_than(stopped):
                     asked = [ask(gateway, headers=bearer(key)) for _ in range(3)]
                 served.extend(asked)
-                return came_true(lambda: receiver.generations.keys() >= set(asked), within_s=2)
+                return came_true(lambda: at.generations.keys() >= set(asked), within_s=2)
 
-            for stopped in (one, other):  # what starts later would read of it at its start
-                wait_for(lambda stopped=stopped: answers(stopped), within_s=30)
+            def in_every_worker(condition: Callable[[int], bool]) -> None:
+                for stopped in (one, other):
+                    wait_for(lambda stopped=stopped: condition(stopped), within_s=30)
+
+            in_every_worker(answers)  # what starts later would read of it at its start
             body = {"type": "webhook", "name": "mine", "config": {"url": receiver.url}}
-            made = httpx2.post(f"{gateway.base_url}{DESTINATIONS}", json=body, headers=bearer(manager), timeout=20)
+            made = httpx2.post(place, json=body, headers=bearer(manager), timeout=20)
             assert 201 == made.status_code, made.text
-            for stopped in (one, other):
-                wait_for(lambda stopped=stopped: reaches(stopped), within_s=15)
+            in_every_worker(lambda stopped: reaches(stopped, receiver))
             count = len(served)
             for _ in range(4):
                 wait_for(lambda: total(metrics_of(gateway, manager), "requests_total") == count, within_s=5)
             samples = metrics_of(gateway, manager)
             assert len(receiver.generations) == total(samples, "broadcast_traces_total", outcome="delivered")
+            place = f"{place}/{made.json()['data']['id']}"
+            with only_the_other_than(one):
+                moved = httpx2.patch(place, json={"config": {"url": later.url}}, headers=bearer(manager), timeout=20)
+            assert 200 == moved.status_code, moved.text
+            in_every_worker(lambda stopped: reaches(stopped, later))
+            with only_the_other_than(other):
+                assert 200 == httpx2.delete(place, headers=bearer(manager), timeout=20).status_code
+            in_every_worker(lambda stopped: not reaches(stopped, later))
 
     def test_the_configuration_is_read_again(self, tmp_path: Path, provider: FakeProvider, receiver: Receiver) -> None:
         """At SIGHUP; one that cannot be used changes nothing."""

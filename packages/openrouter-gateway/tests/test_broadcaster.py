@@ -164,8 +164,11 @@ async def outage(
     seconds: int = HOUR_S,
     every_s: int = 30,
     timeout_s: float = 10,
-) -> tuple[Setup, Receiver]:
-    """Let one of two destinations be in trouble, and then well again."""
+) -> tuple[Setup, Receiver, int, int]:
+    """Let one of two destinations be in trouble, and then well again.
+
+    Returns also how many traces waited for it just before, and how often the other one was retried.
+    """
     async with receiving() as troubled, receiving() as well:
         both = (webhook("troubled", troubled.url), webhook("well", well.url))
         limits = Limits(timeout_s=timeout_s, disk_bytes=64 * MIB)
@@ -178,11 +181,12 @@ async def outage(
             assert peak < MIB
             await eventually(lambda: not setup.of("well").waiting, setup.time)
             assert set(setup.all_ids) == set(ids(well.arrivals))
-            assert timeout_s < 1 or 0 == setup.of("well").counts.retries
+            status = setup.of("troubled")
+            assert status.failing
             troubled.behave, troubled.silent = (lambda _: 200), False
             await setup.time.advance(90)
             await eventually(lambda: not setup.of("troubled").waiting, setup.time)
-        return setup, troubled
+            return setup, troubled, status.waiting, setup.of("well").counts.retries
 
 
 class TestTrouble:
@@ -195,8 +199,9 @@ class TestTrouble:
         def refuse(receiver: Receiver) -> None:
             receiver.behave = lambda _: status
 
-        setup, troubled = await outage(refuse, tmp_path)
+        setup, troubled, _, retries = await outage(refuse, tmp_path)
         assert setup.all_ids == in_order(ids(troubled.accepted))
+        assert 0 == retries
         refused = len(troubled.arrivals) - len(troubled.accepted)
         assert 60 <= refused <= 120, "it is asked about once a minute"
 
@@ -219,7 +224,8 @@ class TestTrouble:
         def hush(receiver: Receiver) -> None:
             receiver.silent = True
 
-        setup, troubled = await outage(hush, tmp_path, seconds=600, timeout_s=0.2)
+        setup, troubled, waited, _ = await outage(hush, tmp_path, seconds=600, timeout_s=0.2)
+        assert setup.offered == waited, "it got none while it was silent"
         assert set(setup.all_ids) == set(ids(troubled.accepted))
 
     async def test_it_says_when(self) -> None:

@@ -31,6 +31,7 @@ from openrouter_gateway.broadcast.destinations.base import (
 from openrouter_gateway.broadcast.destinations.clickhouse import CREATE_TABLE
 from openrouter_gateway.broadcast.destinations.sigv4 import encode_path, sign
 from openrouter_gateway.broadcast.limits import Limits
+from openrouter_gateway.broadcast.selection import tailor
 from openrouter_gateway.broadcast.spans import build_trace
 from openrouter_gateway.core.destination import Destination
 
@@ -378,18 +379,23 @@ class TestWire:
 
     @pytest.mark.parametrize("type_", CONFIGS)
     def test_privacy(self, type_: str) -> None:
-        """Without content there is none in any field of any kind."""
-        destination = configured(type_)
-        kind = KINDS[type_]
-        config = parse_config(kind, destination.config)
-        record = make_record(trace=TRACE, content=False)
-        part = kind.encode(config, build_trace(record))
+        """What was asked and answered, in words, thoughts and calls, is in no field of any kind."""
+        question = {"role": "user", "name": "asker-1", "content": [{"type": "text", "text": QUESTION}]}
+        answer = {"role": "assistant", "content": ANSWER, "reasoning": "thought-1", "tool_calls": [CALL]}
+        record = make_record(
+            trace=TRACE, request={"messages": [question], "tools": [CALL], "temperature": 0.25}, reply=[answer]
+        )
+        kind, trace = KINDS[type_], build_trace(record)
+        config = parse_config(kind, configured(type_).config)
+        private = kind.encode(config, tailor(trace, configured(type_, privacy_mode=True)))
         for said in (QUESTION, ANSWER):
-            assert said.encode() not in part.body
-            with_content = kind.encode(config, build_trace(make_record(trace=TRACE)))
-            assert said.encode() in with_content.body
+            assert said.encode() in kind.encode(config, tailor(trace, configured(type_))).body
+        for said in (QUESTION, ANSWER, "asker-1", "thought-1", "function-1", "argument-1"):
+            assert said.encode() not in private.body
+            assert said not in private.name
 
 
+CALL = {"id": "c1", "type": "function", "function": {"name": "function-1", "arguments": '{"a":"argument-1"}'}}
 EXAMPLE = {
     "access_key": "AKIAIOSFODNN7EXAMPLE",
     "secret_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
