@@ -141,6 +141,14 @@ class TestHierarchy:
         assert (TRACE_ID, SPAN_ID, "run") == (trace.trace_id, trace.span.parent_id, trace.name)
         assert [("generation", "a/one")] == names(trace)
         assert {} == trace.metadata
+        assert "run" == trace.span.attributes["trace.name"]
+
+    def test_the_name_of_a_trace_is_on_every_span(self) -> None:
+        """The root may be another generation's, or the caller's own span; without a name there is none."""
+        asked = {"trace_name": "run", "span_name": "step"}
+        for trace in (build_trace(make_record(trace=asked, **more)) for more in ({}, {"traceparent": TRACEPARENT})):
+            assert {"run"} == {span.attributes["trace.name"] for span in trace.spans}
+        assert "trace.name" not in build_trace(make_record(session_id="s-1")).span.attributes
 
     def test_a_parent_with_a_name_of_its_own(self) -> None:
         """Such as a UUID: its hash is the id, the original stays in the metadata."""

@@ -11,7 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 from broadcast_receiver import Arrival, plain, receiving, sending
-from broadcast_samples import ANSWER, COST, QUESTION, make_destination, make_record
+from broadcast_samples import (
+    ANSWER,
+    COST,
+    QUESTION,
+    SPAN_ID,
+    TRACEPARENT,
+    make_destination,
+    make_record,
+)
 from ledger_samples import CREATED_S
 
 from openrouter_gateway.broadcast.attempt import Environment
@@ -253,6 +261,7 @@ class TestWire:
             "langsmith.metadata.user_id": "user-1",
             "langsmith.metadata.session_id": "s-1",
             "langsmith.metadata.team": "blue",
+            "langsmith.metadata.trace_name": "agent",
             "langsmith.span.tags": "x,y",
             "gen_ai.usage.details.reasoning_tokens": 5,
         }
@@ -376,6 +385,14 @@ class TestWire:
         headers = request_of(make_destination("braintrust", config)).headers
         assert "other" == headers["X-BT-Parent"]
         assert "x-bt-parent" not in headers
+
+    @pytest.mark.parametrize("type_", CONFIGS)
+    @pytest.mark.parametrize("placed", [{"trace": TRACE | {"parent_span_id": SPAN_ID}}, {"traceparent": TRACEPARENT}])
+    def test_the_trace_has_its_name_below_a_span_of_the_callers(self, type_: str, placed: dict[str, Any]) -> None:
+        """There is no root of ours that could be called so."""
+        record = make_record(**({"trace": {"trace_name": "agent"}} | placed))
+        kind = KINDS[type_]
+        assert b"agent" in kind.encode(parse_config(kind, configured(type_).config), build_trace(record)).body
 
     @pytest.mark.parametrize("type_", CONFIGS)
     def test_privacy(self, type_: str) -> None:

@@ -125,11 +125,11 @@ def build_trace(record: Record) -> Trace:
     asked = generation.trace or {}
     place = _find_place(generation, asked, record.traceparent)
     metadata = _metadata(asked, place)
-    context = _context(generation, metadata)
+    trace_name = _text(asked, "trace_name")
+    context = _context(generation, trace_name, metadata)
     start_ns = int(generation.created * 1e6) * 1000
     end_ns = start_ns + max(0, int(generation.duration_s * _NS))
     model = generation.model or next(iter(generation.requested_models), "")
-    trace_name = _text(asked, "trace_name")
     root_name = (trace_name or model or "chat") if trace_name or place.shared else None
     groups = _build_groups(place, root_name, _text(asked, "span_name"), start_ns, end_ns, context)
     return Trace(
@@ -246,9 +246,14 @@ def _to_value(value: Any) -> Value:
     return to_json(cast("object", value))
 
 
-def _context(generation: Generation, metadata: Mapping[str, Value]) -> Attributes:
-    """What every span of the trace says, so that each can be found by it."""
+def _context(generation: Generation, trace_name: str | None, metadata: Mapping[str, Value]) -> Attributes:
+    """What every span of the trace says, so that each can be found by it.
+
+    The trace's name is among it because the root may be the caller's own span, or be called as another generation says.
+    """
     context: Attributes = {f"trace.metadata.{key}": value for key, value in metadata.items()}
+    if trace_name:
+        context["trace.name"] = trace_name
     if generation.user:
         context["user.id"] = generation.user
     if generation.session_id:

@@ -27,7 +27,11 @@ def _translate(trace: Trace, span: Span) -> Attributes:
             attributes["langsmith.span.tags"] = ",".join(value)
         attributes[f"langsmith.metadata.{key}"] = value if isinstance(value, str) else to_json(value)
     generation = trace.generation
-    for key, value in (("user_id", generation.user), ("session_id", generation.session_id)):
+    for key, value in (
+        ("user_id", generation.user),
+        ("session_id", generation.session_id),
+        ("trace_name", trace.name),
+    ):
         if value:
             attributes[f"langsmith.metadata.{key}"] = value
     attributes["langsmith.trace.name"] = span.name
