@@ -254,6 +254,18 @@ def test_rerank(broadcasting: Broadcasting) -> None:
     assert Decimal("0.002") == Decimal(told["openrouter.cost"])
 
 
+@pytest.mark.parametrize("path", [*SKINS, "/embeddings", "/route/explain"])
+def test_a_session_of_the_header_is_as_long_as_one_of_the_body(broadcasting: Broadcasting, path: str) -> None:
+    """Longer ones are refused, and named: cut, two sessions could become one."""
+    body = {"model": "fake/vectors", "input": "x"} if path == "/embeddings" else {"model": "fake/answer"}
+    url, body = f"{broadcasting.gateway.base_url}{path}", body | SKINS.get(path, {} if "input" in body else CHAT)
+    refused, served = (
+        httpx2.post(url, json=body, headers={"X-Session-Id": "s" * length}, timeout=30) for length in (257, 256)
+    )
+    assert (400, True) == (refused.status_code, "x-session-id" in refused.json()["error"]["message"])
+    assert 200 == served.status_code
+
+
 def test_nothing_arrives_twice(broadcasting: Broadcasting) -> None:
     """At neither destination, after all of the above."""
     time.sleep(1)  # twice the interval in which records come together

@@ -17,14 +17,16 @@ from openrouter_gateway.core.account import Key
 from openrouter_gateway.core.destination import Destination
 from openrouter_gateway.core.events import Ended, Step
 from openrouter_gateway.core.generation import Generation
+from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.wire.skins import SKINS
-from openrouter_gateway.wire.skins.chat import Chat
+from openrouter_gateway.wire.skins.chat import MAX_TRACE_BYTES, Chat
 
 BODY = {
     "model": "a/one",
     "messages": [{"role": "user", "content": QUESTION}],
     "temperature": 0.5,
     "stop": ["."],
+    "trace": {"team": "blue"},
     "tools": [{"type": "function", "function": {"name": "secret_tool"}}],
 }
 REQUEST = Chat().parse(json.encode(BODY))
@@ -70,7 +72,9 @@ async def test_privacy_keeps_settings_alone() -> None:
     assert not gathered
     assert record.request is not None
     assert {"temperature": Raw(b"0.5"), "stop": Raw(b'["."]'), "tools": Raw(b"[]")} == record.request
-    assert (None, 0) == (record.reply, record.size_bytes)
+    assert record.reply is None
+    settings, trace = b'0.5["."][]', REQUEST.fields["trace"]
+    assert len(settings) + len(trace) == record.size_bytes, "what waits is bounded, content or not"
 
 
 async def test_without_a_destination_it_is_only_counted() -> None:
@@ -103,4 +107,28 @@ async def test_what_may_not_be_kept_is_not_told() -> None:
     await broadcaster.close()
     assert seen[0].request is not None
     assert "messages" not in seen[0].request
-    assert 0 == seen[0].size_bytes
+    assert seen[0].size_bytes < len(REQUEST.fields["messages"])
+
+
+@pytest.mark.parametrize("path", SKINS)
+def test_a_trace_has_a_bound(path: str) -> None:
+    """It waits in memory and is told with every span; what is too long is refused, and named."""
+    content = {"messages": BODY["messages"], "input": "x", "prompt": "x", "query": "x", "documents": ["x"]}
+    wanted = {
+        "/messages": ["messages"],
+        "/responses": ["input"],
+        "/embeddings": ["input"],
+        "/rerank": ["query", "documents"],
+        "/completions": ["prompt"],
+    }
+    body: dict[str, Any] = {name: content[name] for name in wanted.get(path, ["messages"])} | {"model": "a/one"}
+    if path == "/messages":
+        body["max_tokens"] = 1
+
+    def parse(most: int) -> dict[str, Any] | None:
+        padding = "x" * (most - len('{"team":""}'))
+        return SKINS[path].parse(json.encode(body | {"trace": {"team": padding}})).params.trace
+
+    assert parse(MAX_TRACE_BYTES) is not None
+    with pytest.raises(BadRequest, match=r"^trace: .* at most 16384 bytes"):
+        parse(MAX_TRACE_BYTES + 1)

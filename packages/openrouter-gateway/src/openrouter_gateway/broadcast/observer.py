@@ -56,12 +56,13 @@ class Observer:
         if not broadcaster.is_wanted:
             return
         fields: Mapping[str, Raw] = request.fields
-        size_bytes = 0
+        trace_bytes = 0
         wants_content = may_keep and broadcaster.wants_content
-        if wants_content:
-            size_bytes = sum(map(len, fields.values()))
-        else:
+        if not wants_content:
+            if "trace" in fields:  # which the generation has, decoded
+                trace_bytes = len(fields["trace"])
             fields = keep_settings(fields)
+        size_bytes = trace_bytes + sum(map(len, fields.values()))
         if request.task is not None or not wants_content:  # gathered for the content log alone, if at all
             transcript = None
         broadcaster.offer(

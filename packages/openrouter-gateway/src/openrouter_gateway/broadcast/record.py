@@ -14,8 +14,8 @@ class Record(Struct, frozen=True, kw_only=True):
     Content is passed by reference and read later, so nobody may change it. Each value of `request`, the request's
     top-level fields, and `reply` may be an undecoded JSON document (`msgspec.Raw`), which costs the request path
     nothing. `reply` is the list of the answer's messages, one per choice, or a function that returns it.
-    `size_bytes` is about what the content takes up in memory; the queue bounds its sum. `traceparent` is the request's
-    header of that name, `request_id` what log lines call the request.
+    `size_bytes` is about what callers' own words take up in memory, content or not; the queue bounds its sum.
+    `traceparent` is the request's header of that name, `request_id` what log lines call the request.
     """
 
     generation: Generation

@@ -25,7 +25,7 @@ from openrouter_gateway.edge.exchange import (
 )
 from openrouter_gateway.edge.host import HostCheck
 from openrouter_gateway.edge.repeats import Repeats, read_key
-from openrouter_gateway.errors import GatewayError, InternalError, MethodNotAllowed
+from openrouter_gateway.errors import BadRequest, GatewayError, InternalError, MethodNotAllowed
 from openrouter_gateway.logs import bind_request, request_id_of
 from openrouter_gateway.serve import serve
 from openrouter_gateway.services import Call, Services
@@ -50,6 +50,8 @@ _CATEGORIES: Final = frozenset(
 """What an application may say that it is (OpenRouter API, app attribution, 2026-08-22)."""
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
+_MOST_SESSION: Final = 256
+"""Characters (OpenRouter API, headers, 2026-08-22)."""
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -160,8 +162,15 @@ def credential_of(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def session_of(headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the session that the headers name; a body may name another, which then counts."""
-    return _text(headers, b"x-session-id")
+    """Return the session that the headers name; a body may name another, which then counts.
+
+    Raises:
+        BadRequest: it is longer than one of a body may be. Cut, it could be another session's.
+    """
+    session_id = _text(headers, b"x-session-id", most=_MOST_SESSION + 1)
+    if session_id is not None and len(session_id) > _MOST_SESSION:
+        raise BadRequest(f"x-session-id: Expected at most {_MOST_SESSION} characters")
+    return session_id
 
 
 def _categories(headers: Mapping[bytes, bytes]) -> list[str]:

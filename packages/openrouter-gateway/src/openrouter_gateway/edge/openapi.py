@@ -39,7 +39,7 @@ _AMOUNT: Final[Schema] = {"anyOf": [{"type": "number"}, _DECIMAL]}
 _REQUEST_HEADERS: Final = {
     "HTTP-Referer": "Address of the application.",
     "X-Title": "Name of the application.",
-    "X-Session-Id": "Groups requests; `session_id` of the body comes first.",
+    "X-Session-Id": "Groups requests, at most 256 characters; `session_id` of the body comes first.",
     "X-OpenRouter-Metadata": "`enabled`: tell in the answer how it was routed.",
     "X-OpenRouter-Cache": "`true`: answer the same request again from the response cache.",
     "Idempotency-Key": "A repeated request gets the answer that is being made, or was.",

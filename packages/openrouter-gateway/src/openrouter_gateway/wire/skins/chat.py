@@ -21,6 +21,8 @@ from openrouter_gateway.wire.skins.hidden import body_as_asked, stream_as_asked
 COMMENT: Final = b": OPENROUTER PROCESSING\n\n"
 DONE: Final = b"data: [DONE]\n\n"
 STREAM_TYPE: Final = b"text/event-stream; charset=utf-8"
+MAX_TRACE_BYTES: Final = 16 * 1024
+"""Of `trace`, as the caller writes it. OpenRouter documents no limit; here it waits in memory and is on every span."""
 
 Decoded = TypeVar("Decoded")
 
@@ -46,9 +48,15 @@ def parse(body: bytes) -> ChatRequest:
 
 def _decode(body: bytes) -> ChatRequest:
     request = ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
+    _check_trace(request.fields)
     if "reasoning" in request.fields:
         _check_reasoning(request.fields)
     return request
+
+
+def _check_trace(fields: dict[str, Raw]) -> None:
+    if "trace" in fields and len(fields["trace"]) > MAX_TRACE_BYTES:
+        raise BadRequest(f"trace: Expected an object of at most {MAX_TRACE_BYTES} bytes")
 
 
 def _check_reasoning(fields: dict[str, Raw]) -> None:
@@ -88,7 +96,9 @@ def read(body: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
 
 def read_body(body: bytes, decode: Callable[[bytes], Decoded]) -> tuple[Decoded, dict[str, Raw]]:
     """Return what a decoder makes of a body, and every top-level field verbatim; raises as `read`."""
-    return read(body, lambda whole: (decode(whole), _decode_fields(whole)))
+    form, fields = read(body, lambda whole: (decode(whole), _decode_fields(whole)))
+    _check_trace(fields)
+    return form, fields
 
 
 def _explain(problem: str) -> str:
