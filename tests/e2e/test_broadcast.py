@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -33,10 +33,10 @@ class Broadcasting(NamedTuple):
     whole: Receiver
     private: Receiver
 
-    def post(self, path: str, model: str, headers: dict[str, str] | None = None, **fields: Any) -> str:
+    def post(self, path: str, model: str, headers: Sequence[tuple[str, str]] = (), **fields: Any) -> str:
         """Send a request; return the id of its generation."""
         body = {"model": model, "trace": {"team": "blue"}, "session_id": "s-1"} | fields
-        response = httpx2.post(f"{self.gateway.base_url}{path}", json=body, headers=headers, timeout=30)
+        response = httpx2.post(f"{self.gateway.base_url}{path}", json=body, headers=list(headers), timeout=30)
         return response.headers["x-generation-id"]
 
     def record(self, generation_id: str) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def test_a_stream_that_breaks_off(broadcasting: Broadcasting) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_answer_from_the_cache(broadcasting: Broadcasting, path: str, *, streamed: bool) -> None:
     """It has a generation of its own, for nothing, that names whose answer it is; what was said is said again."""
-    cached = {"X-OpenRouter-Cache": "true"}
+    cached = [("X-OpenRouter-Cache", "true")]
     wanted = {"stream": streamed, "temperature": 0.5} | SKINS[path]
     first, again = (broadcasting.post(path, "fake/answer", cached, **wanted) for _ in range(2))
     span = broadcasting.told(again)
@@ -264,6 +264,16 @@ def test_a_session_of_the_header_is_as_long_as_one_of_the_body(broadcasting: Bro
     )
     assert (400, True) == (refused.status_code, "x-session-id" in refused.json()["error"]["message"])
     assert 200 == served.status_code
+
+
+def test_several_parents_are_none(broadcasting: Broadcasting) -> None:
+    """Of two `traceparent` neither counts, though both are right; one does."""
+    one, other = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+    placed = broadcasting.told(broadcasting.post("/chat/completions", "fake/answer", [("traceparent", one)], **CHAT))
+    assert ("a" * 32, "a" * 16) == (placed["traceId"], placed["parentSpanId"])
+    both = [("traceparent", one), ("traceparent", other)]
+    alone = broadcasting.told(broadcasting.post("/chat/completions", "fake/answer", both, **CHAT))
+    assert alone["traceId"] not in ("a" * 32, "b" * 32)
 
 
 def test_nothing_arrives_twice(broadcasting: Broadcasting) -> None:

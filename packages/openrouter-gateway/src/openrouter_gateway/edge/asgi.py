@@ -123,7 +123,7 @@ class Edge:
             user_agent=_text(headers, b"user-agent"),
             wants_metadata=_wants_metadata(headers),
             cache=read_wish(headers),
-            origin=Origin(traceparent=_text(headers, b"traceparent", most=513), request_id=request_id),
+            origin=Origin(traceparent=_traceparent(scope, headers), request_id=request_id),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()
@@ -171,6 +171,17 @@ def session_of(headers: Mapping[bytes, bytes]) -> str | None:
     if session_id is not None and len(session_id) > _MOST_SESSION:
         raise BadRequest(f"x-session-id: Expected at most {_MOST_SESSION} characters")
     return session_id
+
+
+def _traceparent(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the caller's span; None of several, as nobody can tell which of them is it.
+
+    So w3c/trace-context wants it, test/test.py, test_traceparent_duplicated (2026-11-27).
+    """
+    value = _text(headers, b"traceparent", most=513)
+    if value is None or sum(name == b"traceparent" for name, _ in scope["headers"]) > 1:
+        return None
+    return value
 
 
 def _categories(headers: Mapping[bytes, bytes]) -> list[str]:
