@@ -386,6 +386,40 @@ class TestWire:
         assert "other" == headers["X-BT-Parent"]
         assert "x-bt-parent" not in headers
 
+    def test_langsmith_tags(self) -> None:
+        """All arrays of strings are, each tag once, those called so first; without one there is no attribute."""
+        trace = {"teams": ["blue", "x"], "round": 3, "tags": ["x", "y"], "none": []}
+        _, (*_, span) = read_protobuf(request_of(configured("langsmith"), trace=trace).body)
+        assert "x,y,blue" == span["langsmith.span.tags"]
+        assert '["blue","x"]' == span["langsmith.metadata.teams"]
+        _, (*_, span) = read_protobuf(request_of(configured("langsmith"), trace={"tags": []}).body)
+        assert "langsmith.span.tags" not in span
+
+    @pytest.mark.parametrize(
+        ("tags", "column", "metadata"),
+        [(["x"], ["x"], {"a": 1}), ("x", [], {"a": 1, "tags": "x"}), ([1], [], {"a": 1, "tags": "[1]"})],
+    )
+    def test_clickhouse_tags(self, tags: Any, column: list[str], metadata: dict[str, Any]) -> None:
+        """What is no list of texts stays in the metadata."""
+        row = json.loads(request_of(configured("clickhouse"), trace={"a": 1, "tags": tags}).body.splitlines()[-1])
+        assert (column, metadata) == (row["TAGS"], json.loads(row["METADATA"]))
+
+    def test_the_model_of_a_failure(self) -> None:
+        """It is the one that was asked for, as in the ledger; nobody answered."""
+        failed: dict[str, Any] = {"model": None, "requested_models": ["a/asked", "b/next"], "ending": "failed"}
+        row = json.loads(request_of(configured("clickhouse"), **failed).body.splitlines()[-1])
+        document = json.loads(request_of(configured("s3"), **failed).body)
+        assert ("a/asked", "error") == (row["MODEL"], row["STATUS"])
+        assert "a/asked" == document["observations"][-1]["model"]
+
+    def test_the_name_of_a_document(self) -> None:
+        """Each stands alone: it is not called after spans that are in another one, but after the model by default."""
+        kind, config = KINDS["s3"], parse_config(KINDS["s3"], configured("s3").config)
+        for asked, name in (({"generation_name": "think"}, "a/one"), ({"trace_name": "run"}, "run")):
+            trace = build_trace(make_record(trace=asked, session_id="s-1"))
+            later = msgspec.structs.replace(trace, groups=())
+            assert [name] * 2 == [json.loads(kind.encode(config, each).body)["name"] for each in (trace, later)]
+
     @pytest.mark.parametrize("type_", CONFIGS)
     @pytest.mark.parametrize("placed", [{"trace": TRACE | {"parent_span_id": SPAN_ID}}, {"traceparent": TRACEPARENT}])
     def test_the_trace_has_its_name_below_a_span_of_the_callers(self, type_: str, placed: dict[str, Any]) -> None:

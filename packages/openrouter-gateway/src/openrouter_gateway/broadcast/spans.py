@@ -106,6 +106,11 @@ class Trace(Struct, frozen=True, kw_only=True):
     reply: list[dict[str, Any]] | None
 
     @property
+    def model(self) -> str:
+        """The model that answered, or else the first that was asked for; empty if there is none."""
+        return _model(self.generation)
+
+    @property
     def spans(self) -> tuple[Span, ...]:
         """All spans, outermost first."""
         return (*self.groups, self.span)
@@ -129,7 +134,7 @@ def build_trace(record: Record) -> Trace:
     context = _context(generation, trace_name, metadata)
     start_ns = int(generation.created * 1e6) * 1000
     end_ns = start_ns + max(0, int(generation.duration_s * _NS))
-    model = generation.model or next(iter(generation.requested_models), "")
+    model = _model(generation)
     root_name = (trace_name or model or "chat") if trace_name or place.shared else None
     groups = _build_groups(place, root_name, _text(asked, "span_name"), start_ns, end_ns, context)
     return Trace(
@@ -153,6 +158,10 @@ def build_trace(record: Record) -> Trace:
         messages=read_input(record.request),
         reply=read_reply(record.reply),
     )
+
+
+def _model(generation: Generation) -> str:
+    return generation.model or next(iter(generation.requested_models), "")
 
 
 def _build_groups(

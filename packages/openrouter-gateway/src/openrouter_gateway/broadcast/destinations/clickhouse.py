@@ -125,8 +125,10 @@ class ClickHouseKind:
 
 
 def _row(trace: Trace, span: Span) -> dict[str, Any]:
-    generation, metadata = trace.generation, dict(trace.metadata)
-    tags = metadata.pop("tags", None)
+    generation, metadata = trace.generation, trace.metadata
+    tags = metadata.get("tags")
+    if isinstance(tags, list):
+        metadata = {key: value for key, value in metadata.items() if key != "tags"}
     is_generation = span.kind == "generation"
     usage = generation.usage
     attributes = span.attributes
@@ -136,7 +138,7 @@ def _row(trace: Trace, span: Span) -> dict[str, Any]:
         "PARENT_SPAN_ID": span.parent_id,
         "NAME": span.name,
         "TIMESTAMP": dt.datetime.fromtimestamp(span.start_ns / _NS, dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
-        "MODEL": (generation.model or "") if is_generation else "",
+        "MODEL": trace.model if is_generation else "",
         "PROVIDER_NAME": (generation.provider_name or generation.provider or "") if is_generation else "",
         "API_KEY_NAME": trace.key_name or "",
         "USER_ID": generation.user or "",

@@ -39,7 +39,7 @@ def _translate(trace: Trace, span: Span) -> Attributes:
     generation = trace.generation
     attributes |= {
         "langfuse.observation.type": "generation",
-        "langfuse.observation.model.name": generation.model or next(iter(generation.requested_models), ""),
+        "langfuse.observation.model.name": trace.model,
         "langfuse.observation.usage_details": to_json(_usage_details(generation)),
         "langfuse.observation.cost_details": to_json(_cost_details(generation)),
     }

@@ -22,9 +22,12 @@ def _headers(config: LangSmithConfig) -> dict[str, str]:
 
 def _translate(trace: Trace, span: Span) -> Attributes:
     attributes = dict(span.attributes)
+    # All string arrays are tags (digest 10.6); each once, and what is called so comes first.
+    listed = sorted(trace.metadata.items(), key=lambda item: item[0] != "tags")
+    tags = dict.fromkeys(tag for _, value in listed if isinstance(value, list) for tag in value)
+    if tags:
+        attributes["langsmith.span.tags"] = ",".join(tags)
     for key, value in trace.metadata.items():
-        if isinstance(value, list):
-            attributes["langsmith.span.tags"] = ",".join(value)
         attributes[f"langsmith.metadata.{key}"] = value if isinstance(value, str) else to_json(value)
     generation = trace.generation
     for key, value in (

@@ -125,7 +125,7 @@ def _document(trace: Trace) -> dict[str, Any]:
     generation = trace.generation
     return {
         "id": trace.trace_id,
-        "name": trace.name or trace.spans[0].name,
+        "name": trace.name or trace.model or "chat",
         "timestamp": _iso(trace.span.start_ns),
         "userId": generation.user,
         "sessionId": generation.session_id,
@@ -151,7 +151,7 @@ def _observation(trace: Trace, span: Span) -> dict[str, Any]:
     generation = trace.generation
     usage, cost = generation.usage, generation.cost
     return observation | {
-        "model": generation.model,
+        "model": trace.model or None,
         "provider": generation.provider,
         "input": trace.messages,
         "output": trace.reply,
