@@ -137,9 +137,33 @@ def test_the_management_api(own: Gateway, url: str) -> None:
             refused = client.request(method, where, json={"name": "x", field: value})
             assert refused.status_code == 400
             assert field in refused.json()["error"]["message"]
+        for value in ("NaN", "sNaN", "Infinity", "1e-999999999", -1, 1e-19):
+            for method, where in (("POST", "/keys"), ("PATCH", path)):
+                refused = client.request(method, where, json={"name": "x", "limit": value})
+                assert (refused.status_code, refused.json()["error"]["message"][:6]) == (400, "limit:")
         assert client.get(path).json()["data"]["name"] == "later", "what is refused changes nothing"
         assert client.post("/keys", json={"name": "x", "expires_at": "2020-01-01T00:00:00Z"}).status_code == 400
         assert client.put("/keys", json={}).status_code == 405
+
+
+def test_texts_that_the_database_cannot_hold(stack: ExitStack, tmp_path: Path, provider: FakeProvider) -> None:
+    """PostgreSQL has no NUL: what asks for one is the caller's mistake, not the gateway's."""
+    url = postgres().new_url()
+    gateway = start(stack, tmp_path / "gateway", provider, url)
+    manager = make_key(url, "--management")
+    wait_until_known(gateway, manager)
+    with httpx2.Client(base_url=gateway.base_url, headers=bearer(manager)) as client:
+        known = f"/keys/{client.post('/keys', json={'name': 'one'}).json()['data']['hash']}"
+        for method, path, body in (
+            ("GET", "/generation?id=a%00", None),
+            ("GET", "/generation/content?id=a%00", None),
+            ("GET", "/activity?api_key_hash=a%00", None),
+            ("DELETE", "/keys/a%00", None),
+            ("POST", "/keys", {"name": "a\0"}),
+            ("PATCH", known, {"name": "a\0"}),
+        ):
+            assert client.request(method, path, json=body).status_code == 400, (method, path)
+        assert client.get(known).json()["data"]["name"] == "one"
 
 
 def test_what_kinds_of_keys_may_do(own: Gateway, url: str) -> None:

@@ -113,7 +113,9 @@ def build_account_routes(
         @functools.wraps(handler)
         async def handle(request: Request) -> Response:
             credential = credential_of(dict(request.scope["headers"]))
-            return await handler(request, office().accountant.identify(credential))
+            grant = office().accountant.identify(credential)
+            _check_texts(request)
+            return await handler(request, grant)
 
         return handle
 
@@ -384,14 +386,22 @@ def _no_key() -> NotFound:
     return NotFound("API key not found")
 
 
+def _check_texts(request: Request) -> None:
+    """PostgreSQL has no NUL in its texts and refuses a question with one."""
+    if any("\0" in text for text in (*request.path_params.values(), *request.query_params.values())):
+        raise BadRequest("The request's URL must not have the character NUL")
+
+
 def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:
     try:
         decoded = decode(body)
     except msgspec.DecodeError as error:
         raise BadRequest(f"The request body is not valid: {error}") from None
     limit = getattr(decoded, "limit", None)
-    if isinstance(limit, Decimal) and not (0 <= limit <= _MOST and round_usd(limit) == limit):
+    if isinstance(limit, Decimal) and not (limit.is_finite() and 0 <= limit <= _MOST and round_usd(limit) == limit):
         raise BadRequest(f"limit: must be from 0 to {_MOST} USD, with at most 18 decimals")
+    if "\0" in str(getattr(decoded, "name", "")):
+        raise BadRequest("name: must not have the character NUL")
     return decoded
 
 
