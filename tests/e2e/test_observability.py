@@ -348,8 +348,13 @@ class TestDestinations:
             count = len(served)
             for _ in range(4):
                 wait_for(lambda: total(metrics_of(gateway, manager), "requests_total") == count, within_s=5)
-            samples = metrics_of(gateway, manager)
-            assert len(receiver.generations) == total(samples, "broadcast_traces_total", outcome="delivered")
+            wait_for(
+                lambda: (
+                    len(receiver.generations)
+                    == total(metrics_of(gateway, manager), "broadcast_traces_total", outcome="delivered")
+                ),
+                within_s=5,
+            )
             place = f"{place}/{made.json()['data']['id']}"
             with only_the_other_than(one):
                 moved = httpx2.patch(place, json={"config": {"url": later.url}}, headers=bearer(manager), timeout=20)
