@@ -155,6 +155,15 @@ async def test_broadcast() -> None:
         samples = await read(metrics)
         assert 2 == of(samples, "broadcast_traces_total", labels, outcome="delivered")
         assert 0 == of(samples, "broadcast_waiting", labels)
+        receiver.behave = lambda _: 503
+        broadcaster.offer(make_record(4))
+        await time.advance(1)
+        await broadcaster.set_destinations([])
+        samples = await read(metrics)
+        assert (2, 1) == tuple(
+            of(samples, "broadcast_traces_total", labels, outcome=outcome) for outcome in ("delivered", "dropped")
+        ), "also when it is gone"
+        assert (0, 0) == (of(samples, "broadcast_waiting", labels), of(samples, "broadcast_failing", labels))
         await broadcaster.close()
 
 

@@ -251,13 +251,20 @@ class Courier:
             await asyncio.to_thread(spool.close)
 
     async def destroy(self) -> None:
-        """Forget what waits: the destination is gone."""
+        """Drop what waits, and count it: the destination is gone."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._spool is not None:
-            spool, self._spool = self._spool, None
+        spool, lost = self._spool, self.waiting
+        self._batch, self._batch_bytes, self._failures = [], 0, 0
+        self._backlog.clear()
+        if spool is not None:
+            self._note_dropped(spool)
+            self._spool = None
             await asyncio.to_thread(spool.destroy)
+        self.counts.dropped += lost
+        if lost:
+            _log.warning("%s is gone: %d traces that waited for it are dropped", self._name, lost)
 
     # Out
 

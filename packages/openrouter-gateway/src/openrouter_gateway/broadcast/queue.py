@@ -40,6 +40,8 @@ _SLICE_S: Final = 0.001
 _LARGE: Final = 256 * 1024
 """Bytes of content above which a record is encoded in a thread: 10 MB take 60 to 140 ms for each destination."""
 
+_MOST_GONE: Final = 100
+
 
 class DestinationStatus(Struct, frozen=True, kw_only=True):
     """How one destination is doing. `waiting` counts traces, in memory and on disk."""
@@ -96,6 +98,7 @@ class Broadcaster:
         self._queue: deque[Record] = deque()
         self._bytes = 0
         self._couriers: dict[str, Courier] = {}
+        self._gone: deque[DestinationStatus] = deque(maxlen=_MOST_GONE)
         self.is_wanted = observe is not None
         self.wants_content = False
         self._filled = asyncio.Event()
@@ -138,7 +141,7 @@ class Broadcaster:
         self._pump = asyncio.create_task(self._run(), name="broadcast")
 
     async def set_destinations(self, destinations: Sequence[Destination]) -> None:
-        """Deliver to these from now on. What waits for one that is no longer there is forgotten.
+        """Deliver to these from now on. What waits for one that is no longer there is dropped.
 
         Raises:
             ValueError: one of them cannot be used as it is configured; nothing has changed.
@@ -163,6 +166,7 @@ class Broadcaster:
             self.wants_content = any(map(_wants_content, destinations))
             for courier in left.values():
                 await courier.destroy()
+                self._gone.append(_status(courier))
 
     async def try_connection(self, destination: Destination) -> str | None:
         """Return why a destination cannot be reached, None if it can.
@@ -174,19 +178,11 @@ class Broadcaster:
 
     def status(self) -> list[DestinationStatus]:
         """Return how the destinations are doing."""
-        return [
-            DestinationStatus(
-                id=courier.destination.id,
-                type=courier.destination.type,
-                name=courier.destination.name,
-                failing=courier.is_failing,
-                waiting=courier.waiting,
-                memory_bytes=courier.memory_bytes,
-                disk_bytes=courier.disk_bytes,
-                counts=courier.counts,
-            )
-            for courier in self._couriers.values()
-        ]
+        return [_status(courier) for courier in self._couriers.values()]
+
+    def gone(self) -> list[DestinationStatus]:
+        """Return how the last of those that are no longer there did: what was dropped with them is to be seen."""
+        return list(self._gone)
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Deliver what can be delivered in time, and leave the rest on disk."""
@@ -247,6 +243,19 @@ class Broadcaster:
                 self._observe(record)
             for courier, trace, payload in encoded:
                 courier.add_encoded(trace, payload)
+
+
+def _status(courier: Courier) -> DestinationStatus:
+    return DestinationStatus(
+        id=courier.destination.id,
+        type=courier.destination.type,
+        name=courier.destination.name,
+        failing=courier.is_failing,
+        waiting=courier.waiting,
+        memory_bytes=courier.memory_bytes,
+        disk_bytes=courier.disk_bytes,
+        counts=courier.counts,
+    )
 
 
 def _encode_for(record: Record, couriers: Sequence[Courier]) -> list[tuple[Courier, Trace, Payload | Exception]]:

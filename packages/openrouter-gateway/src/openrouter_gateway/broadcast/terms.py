@@ -13,6 +13,8 @@ _EXTRAS: Final = (
     "broadcast_generation_identity",
     "broadcast_generation_request_context",
 )
+_ENOUGH: Final = 16
+"""Digits of a hash that tell it from others: it is kept with every payload."""
 
 
 class Terms(Struct, frozen=True, kw_only=True, array_like=True):
@@ -42,12 +44,12 @@ _UNKNOWN: Final = Terms()
 
 def terms_of(destination: Destination) -> Terms:
     """Return what a destination is to get. Its sampling is left out: that says how many, and not which may be seen."""
-    rules = destination.filter_rules
+    rules, hashes = destination.filter_rules, destination.api_key_hashes
     return Terms(
         content=not destination.privacy_mode,
         extras=[name for name in _EXTRAS if getattr(destination, name)],
-        keys=destination.api_key_hashes,
-        rules=hashlib.sha256(msgspec.json.encode(rules)).hexdigest()[:16]
+        keys=None if hashes is None else [each[:_ENOUGH] for each in hashes],
+        rules=hashlib.sha256(msgspec.json.encode(rules)).hexdigest()[:_ENOUGH]
         if rules is not None and rules.enabled and rules.groups
         else "",
     )

@@ -158,7 +158,7 @@ class Metrics:
             snapshot.queued, snapshot.dropped = broadcaster.queued, broadcaster.dropped
             snapshot.destinations = [
                 DestinationCounts(each.type, each.name, each.failing, each.waiting, each.disk_bytes, each.counts)
-                for each in broadcaster.status()
+                for each in (*broadcaster.status(), *broadcaster.gone())
             ]
         return snapshot
 
