@@ -4,7 +4,24 @@ from pathlib import Path
 
 import pytest
 from broadcast_receiver import receiving
-from broadcast_running import running, webhook
+from broadcast_running import Setup, eventually, is_empty, running, webhook
+
+from openrouter_gateway.broadcast.attempt import HTTPReply
+from openrouter_gateway.broadcast.destinations.base import HTTPRequest
+from openrouter_gateway.broadcast.queue import Limits
+
+
+class Broken:
+    """Sends what is accepted, but fails in its own way at one generation."""
+
+    def __init__(self, generation_id: str) -> None:
+        self._mark = generation_id.encode()
+        self.status = 200
+
+    async def send(self, request: HTTPRequest) -> HTTPReply:
+        if self._mark in request.body and self.status == 200:
+            raise RuntimeError("it was not foreseen")
+        return HTTPReply(status=self.status)
 
 
 class TestGone:
@@ -49,3 +66,43 @@ class TestGone:
             await setup.broadcaster.set_destinations([])
             assert [(1, 0)] == [(each.counts.delivered, each.counts.dropped) for each in setup.broadcaster.gone()]
         assert "is gone" not in caplog.text
+
+
+class TestUnexpected:
+    """Failures that nobody foresaw, here of what sends requests."""
+
+    @pytest.mark.parametrize("has_disk", [True, False])
+    async def test_they_cost_one_payload(
+        self, tmp_path: Path, has_disk: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is counted, and does not come back from the disk; those beside it arrive."""
+        broken = Broken("gen-2")
+        limits = Limits(timeout_s=10)
+        setup = Setup(broken.send, tmp_path if has_disk else None, limits)
+        await setup.broadcaster.start([webhook("one", "http://x")])
+        broken.status = 503
+        for _ in range(3):
+            setup.offer()
+            await setup.time.advance(1)
+        broken.status = 200
+        await setup.time.advance(60)
+        await eventually(lambda: not setup.of("one").waiting)
+        counts = setup.of("one").counts
+        assert (2, 1, 0) == (counts.delivered, counts.dropped, counts.rejected)
+        assert 1 == caplog.text.count("did not end well")
+        await setup.broadcaster.close(timeout_s=0.5)
+        assert is_empty(tmp_path)
+
+    async def test_what_an_earlier_process_left(self, tmp_path: Path) -> None:
+        """It is lost once, and not at every start."""
+        async with running(webhook("one", "http://127.0.0.1:9"), directory=tmp_path) as setup:
+            await setup.run(3)
+        for waiting in (3, 0):
+            broken = Broken("gen-2")
+            again = Setup(broken.send, tmp_path, Limits(timeout_s=10))
+            await again.broadcaster.start([webhook("one", "http://x")])
+            assert waiting == again.of("one").waiting
+            await eventually(lambda again=again: not again.of("one").waiting)
+            assert bool(waiting) == again.of("one").counts.dropped
+            await again.broadcaster.close(timeout_s=0.5)
+        assert is_empty(tmp_path)

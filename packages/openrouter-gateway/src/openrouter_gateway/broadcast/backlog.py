@@ -13,12 +13,16 @@ from openrouter_gateway.broadcast.spool import Segment
 
 
 class Item(Struct, kw_only=True, eq=False):
-    """A payload that waits; with a `segment` it is on disk as well. `strikes` counts what only it failed at."""
+    """A payload that waits; with a `segment` it is on disk as well. `strikes` counts what only it failed at.
+
+    `is_settled`: it is delivered, lost or taken apart, and counted.
+    """
 
     payload: Payload
     segment: Segment | None = None
     strikes: int = 0
     delivered_before: int = 0
+    is_settled: bool = False
 
 
 class Backlog:

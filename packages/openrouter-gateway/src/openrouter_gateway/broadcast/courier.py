@@ -286,11 +286,11 @@ class Courier:
             try:
                 await self._deliver(item)
             except asyncio.CancelledError:
-                self._backlog.put_back(item)
+                if not item.is_settled:
+                    self._backlog.put_back(item)
                 raise
             except Exception:  # noqa: BLE001 - the last line of defence: a worker that ends would be missed
-                _log.exception("%s: %d traces are lost", self._name, item.payload.traces)
-                self._drop(item)
+                await self._give_up(item)
             finally:
                 self._in_flight -= 1
                 self._traces_in_flight -= traces
@@ -387,6 +387,7 @@ class Courier:
                 item.segment.left += 1
         items = [Item(payload=payload, segment=item.segment) for payload in halves]
         self._backlog.put_first(items)
+        item.is_settled = True
         return True
 
     def _is_poison(self, item: Item) -> bool:
@@ -396,7 +397,19 @@ class Courier:
         item.delivered_before = self.counts.delivered
         return item.strikes > _STRIKES
 
+    async def _give_up(self, item: Item) -> None:
+        """Lose a payload to something unexpected, from disk as well, or it would come back for ever."""
+        _log.exception("%s: delivering %d traces did not end well", self._name, item.payload.traces)
+        if item.is_settled:
+            return
+        self._drop(item)
+        try:
+            await self._forget(item)
+        except Exception:  # noqa: BLE001 - see `_work`
+            _log.exception("%s: what is lost may come back", self._name)
+
     async def _forget(self, item: Item) -> None:
+        item.is_settled = True
         if item.segment is not None and self._spool is not None:
             async with self._disk:
                 await to_the_end(self._spool.delivered, item.segment)
