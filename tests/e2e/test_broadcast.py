@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
+from fakes.anthropic_provider import CALL_ID, THOUGHT, running_anthropic
 from fakes.gateway import Gateway, provider_config, running_gateway, wait_for
 from fakes.otlp_receiver import Receiver, running_receiver
 from fakes.provider import TEXT, FakeProvider, running_provider
+from fakes.responses_provider import running_responses_provider
 
 QUESTION = "question-8d1f What is the weather in Paris?"
 DOCUMENT = "document-41c6 It rains in Paris."
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": QUESTION}]}
 MODELS = {"fake/answer": "answer", "fake/endless": "endless", "fake/failing": "status:500", "fake/cut": "cut"}
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 PRICE = 'pricing = { prompt = "0.000003", completion = "0.000015" }'
 SKINS: dict[str, dict[str, Any]] = {
     "/chat/completions": CHAT,
@@ -101,13 +104,26 @@ def provider() -> Generator[FakeProvider]:
 def broadcasting(tmp_path_factory: pytest.TempPathFactory, provider: FakeProvider) -> Generator[Broadcasting]:
     """See `Broadcasting`."""
     directory = tmp_path_factory.mktemp("broadcasting")
-    with running_receiver() as whole, running_receiver() as private:
+    with (
+        running_receiver() as whole,
+        running_receiver() as private,
+        running_anthropic() as claude,
+        running_responses_provider() as responses,
+    ):
         config = [
             provider_config({"first": provider.base_url, "second": provider.base_url}, MODELS),
             '[[providers.first.models]]\nid = "fake/vectors"\nupstream_id = "vectors"',
             f'output_modalities = ["embeddings"]\n{PRICE}\n',
             '[[providers.first.models]]\nid = "fake/rank"\nupstream_id = "rank"\noutput_modalities = ["rerank"]',
             'pricing = { request = "0.002" }\n',
+            *(
+                f'[providers.{slug}]\nprotocol = "{slug}"\nbase_url = "{url}"\napi_key = "sk"\n'
+                f'[[providers.{slug}.models]]\nid = "fake/{name}"\nupstream_id = "{name}"\n{PRICE}\n'
+                for slug, url, name in (
+                    ("anthropic", claude.base_url, "claude-sonnet-4-5"),
+                    ("openai_responses", responses.base_url, "agent"),
+                )
+            ),
             f'[broadcast]\ndirectory = "{directory}/spool"\n',
             webhook("whole", whole.url),
             webhook("private", private.url, "privacy_mode = true"),
@@ -132,6 +148,54 @@ def test_an_answer_in_every_dialect(broadcasting: Broadcasting, path: str, *, st
     )
     assert Decimal(11 * 3 + 7 * 15) / 1_000_000 == Decimal(told["openrouter.cost"])
     assert {} == span["status"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_and_calls_of_claude(broadcasting: Broadcasting, *, streamed: bool) -> None:
+    """Also where a request and its answer pass unchanged, as its provider speaks the caller's dialect."""
+    tools = [{"name": "get_weather", "input_schema": PARAMETERS}]
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    body: dict[str, Any] = CHAT | {
+        "max_tokens": 2000,
+        "system": "system-77",
+        "tools": tools,
+        "thinking": thinking,
+        "stream": streamed,
+    }
+    span = broadcasting.told(
+        broadcasting.post("/messages", "fake/claude-sonnet-4-5", **body),
+        private=(QUESTION, "system-77", THOUGHT, "get_weather"),
+    )
+    asked = json.loads(span["attributes"]["gen_ai.input.messages"])
+    assert [("system", "system-77"), ("user", QUESTION)] == [
+        (message["role"], message["parts"][0]["content"]) for message in asked
+    ]
+    (said,) = json.loads(span["attributes"]["gen_ai.output.messages"])
+    call = {"type": "tool_call", "id": CALL_ID, "name": "get_weather", "arguments": {"city": "Paris"}}
+    assert [{"type": "reasoning", "content": THOUGHT}, {"type": "text", "content": "Let me look."}, call] == said[
+        "parts"
+    ]
+    assert ("tool_calls", 4, 100) == (
+        span["attributes"]["gen_ai.response.finish_reason"],
+        span["attributes"]["gen_ai.usage.reasoning.output_tokens"],
+        span["attributes"]["gen_ai.usage.cache_read.input_tokens"],
+    )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_and_calls_of_responses(broadcasting: Broadcasting, *, streamed: bool) -> None:
+    """As above, in OpenAI's newer dialect."""
+    tools = [{"type": "function", "name": name, "parameters": PARAMETERS} for name in ("here", "there")]
+    body: dict[str, Any] = {"input": QUESTION, "instructions": "system-77", "tools": tools, "stream": streamed}
+    span = broadcasting.told(
+        broadcasting.post("/responses", "fake/agent", **body), private=(QUESTION, "system-77", "San Francisco")
+    )
+    assert ["system-77", QUESTION] == texts(span, "input")
+    (said,) = json.loads(span["attributes"]["gen_ai.output.messages"])
+    assert ["reasoning", "tool_call", "tool_call"] == [part["type"] for part in said["parts"]]
+    assert "San Francisco." in said["parts"][0]["content"]
+    assert ["here", "there"] == [part["name"] for part in said["parts"][1:]]
+    assert 40 == span["attributes"]["gen_ai.usage.reasoning.output_tokens"]
 
 
 @pytest.mark.parametrize("path", SKINS)
