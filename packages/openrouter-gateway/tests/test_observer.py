@@ -27,6 +27,7 @@ BODY = {
     "temperature": 0.5,
     "stop": ["."],
     "trace": {"team": "blue"},
+    "user": "user-1",
     "tools": [{"type": "function", "function": {"name": "secret_tool"}}],
 }
 REQUEST = Chat().parse(json.encode(BODY))
@@ -73,8 +74,8 @@ async def test_privacy_keeps_settings_alone() -> None:
     assert record.request is not None
     assert {"temperature": Raw(b"0.5"), "stop": Raw(b'["."]'), "tools": Raw(b"[]")} == record.request
     assert record.reply is None
-    settings, trace = b'0.5["."][]', REQUEST.fields["trace"]
-    assert len(settings) + len(trace) == record.size_bytes, "what waits is bounded, content or not"
+    waits = b'0.5["."][]{"team":"blue"}"user-1"'
+    assert len(waits) == record.size_bytes, "what waits is bounded, content or not"
 
 
 async def test_without_a_destination_it_is_only_counted() -> None:

@@ -4,6 +4,7 @@ All of it is on the path of a request, so nothing here waits, and what nobody wa
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from msgspec import Raw, Struct
 
@@ -14,6 +15,9 @@ from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.core.account import Key
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.generation import Generation
+
+_OF_GENERATIONS: Final = ("trace", "user")
+"""Fields that generations have themselves, however long callers make them."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -56,13 +60,12 @@ class Observer:
         if not broadcaster.is_wanted:
             return
         fields: Mapping[str, Raw] = request.fields
-        trace_bytes = 0
+        size_bytes = 0
         wants_content = may_keep and broadcaster.wants_content
         if not wants_content:
-            if "trace" in fields:  # which the generation has, decoded
-                trace_bytes = len(fields["trace"])
+            size_bytes = sum(len(fields[name]) for name in _OF_GENERATIONS if name in fields)
             fields = keep_settings(fields)
-        size_bytes = trace_bytes + sum(map(len, fields.values()))
+        size_bytes += sum(map(len, fields.values()))
         if request.task is not None or not wants_content:  # gathered for the content log alone, if at all
             transcript = None
         broadcaster.offer(
