@@ -80,6 +80,26 @@ def results(*contents: object) -> list[dict[str, Any]]:
     ]
 
 
+def test_images_that_models_make_and_operators_show() -> None:
+    """OpenAI sees those of users only."""
+    said: dict[str, Any] = {"role": "assistant", "content": [TEXT, IMAGE]}
+    made: dict[str, Any] = {"role": "assistant", "content": "Here.", "images": [{"image_url": IMAGE["image_url"]}]}
+    messages = [{"role": "system", "content": [IMAGE, TEXT]}, RESULT, said, {**made, "tool_calls": [CALL]}, RESULT]
+
+    moved = {"role": "user", "content": [IMAGE]}
+    assert [
+        {"role": "system", "content": [TEXT]},
+        RESULT,
+        moved,
+        {"role": "assistant", "content": [TEXT]},
+        moved,
+        {"role": "assistant", "content": "Here.", "tool_calls": [CALL]},
+        RESULT,
+        moved,
+    ] == sent("openai", messages=messages)["messages"]
+    assert messages == sent("xai", messages=messages)["messages"]
+
+
 def test_images_that_tools_return() -> None:
     """OpenAI sees those of users only, and wants all results of a turn together: they are shown behind the last."""
     question = {"role": "user", "content": [IMAGE, TEXT]}

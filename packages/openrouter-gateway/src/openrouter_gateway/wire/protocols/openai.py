@@ -20,8 +20,8 @@ from openrouter_gateway.wire.protocols.framing import BodyBuffer, choose_decoder
 from openrouter_gateway.wire.protocols.openai_quirks import (
     fit_caching,
     fit_fields,
+    fit_media,
     fit_replay,
-    fit_results,
     set_effort,
 )
 from openrouter_gateway.wire.protocols.openai_reply import (
@@ -98,7 +98,7 @@ class OpenAI:
             _drop_empty(body, request)
             set_effort(body, effort_for(request, endpoint), endpoint)
             fit_fields(body, endpoint)
-            body["messages"] = fit_replay(fit_results(spell_failures(request), request, endpoint), endpoint)
+            body["messages"] = fit_replay(fit_media(spell_failures(request), request, endpoint), endpoint)
             fit_caching(body, endpoint)
         body["model"] = Raw(_encode(endpoint.upstream_id))
         body.pop("service_tier", None)

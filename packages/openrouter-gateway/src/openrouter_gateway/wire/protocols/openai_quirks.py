@@ -10,7 +10,7 @@
 | `automatic_caching` | prompts are cached without marks, which are left out: some of these servers refuse them |
 | `openai_sampling` | only OpenAI's own parameters of sampling are taken, those of open models are refused |
 | `metadata_if_stored` | `metadata` is for what is stored there: without `store` it is refused |
-| `results_are_text` | results of tools are text alone: what else is in them is shown by the user behind them |
+| `users_show_media` | only users show images and files: those of other messages are shown behind them |
 
 Sources, at the rows of `data/providers.toml` that have the quirks. Without one, messages travel as they are.
 """
@@ -35,7 +35,7 @@ _MARK: Final = "cache_control"
 _MARKED: Final = b'"cache_control"'
 OPENAI_SAMPLING: Final = "openai_sampling"
 METADATA_IF_STORED: Final = "metadata_if_stored"
-RESULTS_ARE_TEXT: Final = "results_are_text"
+USERS_SHOW_MEDIA: Final = "users_show_media"
 _ELSEWHERE: Final = "The result is in the user's next message."
 _OPEN_SAMPLING: Final = ("top_k", "min_p", "top_a", "repetition_penalty")
 _MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details")
@@ -44,7 +44,9 @@ _OFF: Final = Raw(b'{"type":"disabled"}')
 _ON: Final = Raw(b'{"type":"enabled"}')
 _ASSISTANT: Final = "assistant"
 _TOOL: Final = "tool"
-_USER: Final = Raw(b'"user"')
+_USER: Final = "user"
+_SAID: Final = ("text", "refusal")
+_IMAGES_MENTION: Final = b'"images"'
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -110,43 +112,48 @@ def _without_mark(part: object) -> object:
     return {member: value for member, value in cast("dict[str, object]", part).items() if member != _MARK}
 
 
-def fit_results(messages: Raw, request: ChatRequest, endpoint: Endpoint) -> Raw:
-    """Return a request's messages with images and files of results behind all results of the same turn.
+def fit_media(messages: Raw, request: ChatRequest, endpoint: Endpoint) -> Raw:
+    """Return a request's messages with the images and files of any but users in a user's message behind them.
 
     Raises:
         Refused: they cannot be read.
     """
-    if RESULTS_ARE_TEXT not in endpoint.provider.quirks:
+    if USERS_SHOW_MEDIA not in endpoint.provider.quirks:
         return messages
-    if not any(message.role == _TOOL and isinstance(message.content, list) for message in request.params.messages):
+    has_parts = any(message.role != _USER and isinstance(message.content, list) for message in request.params.messages)
+    if not has_parts and _IMAGES_MENTION not in bytes(messages):
         return messages
     try:
-        return Raw(_encode(list(_apart(_decode_messages(messages)))))
+        return Raw(_encode(list(_shown_by_users(_decode_messages(messages)))))
     except RecursionError:
         raise Refused("the request is nested too deeply") from None
 
 
-def _apart(messages: Iterable[_Message]) -> Iterator[_Message]:
+def _shown_by_users(messages: Iterable[_Message]) -> Iterator[_Message]:
+    """Results of tools stay together behind their calls: what came before or with them is shown behind the last."""
     shown: list[dict[str, object]] = []
     for message in messages:
-        is_result = _decode(message.get("role", b"null")) == _TOOL
-        if shown and not is_result:
+        role = _decode(message.get("role", b"null"))
+        if shown and role != _TOOL:
             yield _showing(shown)
             shown = []
-        parts = dicts_in(_decode(message.get("content", b"null"))) if is_result else []
-        others = [part for part in parts if part.get("type") != "text"]
-        if others:
-            shown += others
-            texts = [part for part in parts if part.get("type") == "text"]
-            yield message | {"content": Raw(_encode(texts or _ELSEWHERE))}
-        else:
+        if role == _USER:
             yield message
+            continue
+        parts = dicts_in(_decode(message.get("content", b"null")))
+        texts = [part for part in parts if part.get("type") in _SAID]
+        media = [part for part in parts if part.get("type") not in _SAID]
+        shown += media + [{"type": "image_url", **image} for image in dicts_in(_decode(message.get("images", b"null")))]
+        bare = {member: value for member, value in message.items() if member != "images"}
+        if media:
+            bare["content"] = Raw(_encode(texts or (_ELSEWHERE if role == _TOOL else "")))
+        yield bare
     if shown:
         yield _showing(shown)
 
 
 def _showing(parts: list[dict[str, object]]) -> _Message:
-    return {"role": _USER, "content": Raw(_encode(parts))}
+    return {"role": Raw(_encode(_USER)), "content": Raw(_encode(parts))}
 
 
 def fit_replay(messages: Raw, endpoint: Endpoint) -> Raw:
@@ -179,7 +186,7 @@ _REPLAYS: Final[Mapping[str, Callable[[str], _Message]]] = {
 }
 
 QUIRKS: Final = frozenset(
-    {THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, METADATA_IF_STORED, RESULTS_ARE_TEXT, *_REPLAYS}
+    {THINKING_SWITCH, THINKING_OFF, AUTOMATIC_CACHING, OPENAI_SAMPLING, METADATA_IF_STORED, USERS_SHOW_MEDIA, *_REPLAYS}
 )
 """The names of all of them."""
 
