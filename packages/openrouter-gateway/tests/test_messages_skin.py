@@ -292,6 +292,23 @@ class TestSameDialect:
 
         assert [*HELLO, {"role": "assistant", "content": [own, {"type": "text", "text": "z"}]}] == sent["messages"]
 
+    @pytest.mark.parametrize(("thought", "kept"), [({"signature": ""}, False), ({"signature": "c2ln"}, True)])
+    @pytest.mark.parametrize("config", [{"type": "enabled", "budget_tokens": 2000}, {"type": "adaptive"}])
+    def test_a_loop_of_tools_that_another_model_began(
+        self, config: dict[str, Any], thought: dict[str, str], kept: bool
+    ) -> None:
+        """Without thoughts of Claude's, the API would refuse that it is to think within the turn."""
+        call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+        loop = [
+            *HELLO,
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "x", **thought}, call]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "1"}]},
+        ]
+
+        sent = self.send({"max_tokens": 10_000, "messages": loop, "thinking": config}, "claude-sonnet-4-5")
+
+        assert kept == ("thinking" in sent)
+
     def test_system_messages_in_between(self) -> None:
         """They stay for models that take them, and go to the top for others."""
         messages = [

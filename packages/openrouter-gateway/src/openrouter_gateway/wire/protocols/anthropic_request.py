@@ -18,7 +18,12 @@ from openrouter_gateway.wire.protocols.anthropic_caching import keep_last_marks,
 from openrouter_gateway.wire.protocols.anthropic_messages import to_conversation
 from openrouter_gateway.wire.protocols.anthropic_models import Abilities, abilities_of, fit_effort
 from openrouter_gateway.wire.protocols.anthropic_schema import narrow_schema
-from openrouter_gateway.wire.protocols.anthropic_thinking import is_thinking, plan_thinking, takes_thinking
+from openrouter_gateway.wire.protocols.anthropic_thinking import (
+    goes_on_unthought,
+    is_thinking,
+    plan_thinking,
+    takes_thinking,
+)
 from openrouter_gateway.wire.protocols.anthropic_tools import to_server_tool, to_tool_choice, to_tools
 from openrouter_gateway.wire.protocols.anthropic_verbatim import own_conversation
 
@@ -79,9 +84,13 @@ def _build_body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
     else:
         _adopt(body, verbatim, abilities)
     forced = _type_of(body.get("tool_choice")) in ("any", "tool")
+    unthought = (verbatim is None or verbatim.foreign) and goes_on_unthought(body["messages"])
     config = _mapping(body.get("thinking"))
-    if verbatim is None if config is None else not takes_thinking(config, abilities):
-        thinking = plan_thinking(request.fields, abilities, max_tokens=body["max_tokens"], limit=limit, forced=forced)
+    if unthought and config is not None and config.get("type") == "enabled":
+        body["thinking"] = config = None
+    elif verbatim is None if config is None else not takes_thinking(config, abilities):
+        barred = forced or unthought
+        thinking = plan_thinking(request.fields, abilities, max_tokens=body["max_tokens"], limit=limit, barred=barred)
         body["thinking"] = config = thinking.config
         body["max_tokens"] = thinking.max_tokens
         if thinking.effort is not None:

@@ -11,9 +11,12 @@ from msgspec import Raw
 
 from openrouter_gateway.wire.protocols.anthropic_models import EFFORTS, Abilities, fit_effort
 from openrouter_gateway.wire.reasoning import Reasoning, read_reasoning, read_word
+from openrouter_gateway.wire.reasoning_items import dicts_in
 
 _LEAST_BUDGET: Final = 1_024
 _MOST_BUDGET: Final = 128_000
+_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+_RESULT: Final = "tool_result"
 _PERCENT: Final = {"max": 95, "xhigh": 95, "high": 80, "medium": 50, "low": 20, "minimal": 10}
 """Of `max_tokens`, for models that take a budget (OpenRouter API, reasoning, 2026-08-22)."""
 
@@ -27,15 +30,16 @@ class Thinking(NamedTuple):
 
 
 def plan_thinking(
-    fields: Mapping[str, Raw], abilities: Abilities, *, max_tokens: int, limit: int | None, forced: bool
+    fields: Mapping[str, Raw], abilities: Abilities, *, max_tokens: int, limit: int | None, barred: bool
 ) -> Thinking:
     """Return how the model is to think.
 
     Models without budgets get no effort for one: OpenRouter leaves `reasoning.max_tokens` out of account there (its
     migration guide for Claude 4.7, 2026-06-22), which is an exception from what it does for other efforts.
 
-    `limit` is the most that the model writes, where that is known. `forced`: a tool has to be called, which the API
-    refuses together with a budget (platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows, 2026-11).
+    `limit` is the most that the model writes, where that is known. `barred`: what the API refuses together with a
+    budget, that a tool has to be called (platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows,
+    2026-11) or a turn that goes on without thoughts.
     """
     reasoning = read_reasoning(fields)
     verbosity = read_word(fields, "verbosity")
@@ -50,7 +54,7 @@ def plan_thinking(
         if effort is None and wanted is not None:
             effort = fit_effort(wanted, abilities)
         return Thinking(_adaptive(reasoning, abilities), effort, max_tokens)
-    if not abilities.budgets or forced:
+    if not abilities.budgets or barred:
         return Thinking(None, effort, max_tokens)
     budget, max_tokens = _budget(reasoning, wanted, max_tokens, limit)
     return Thinking({"type": "enabled", "budget_tokens": budget}, effort, max_tokens)
@@ -75,6 +79,25 @@ def _budget(reasoning: Reasoning, effort: str | None, max_tokens: int, limit: in
             max_tokens = max(limit, _LEAST_BUDGET + 1)
             budget = min(budget, max_tokens - 1)
     return budget, max_tokens
+
+
+def goes_on_unthought(turns: list[dict[str, Any]]) -> bool:
+    """Return whether the model is to go on with a turn of its own, such as a loop of tools, that has no thoughts in it.
+
+    That is what becomes of a turn that another model began: its thoughts are none of Claude's. With a budget the API
+    wants the turn to begin with some (github.com/pydantic/pydantic-ai/issues/2075, 2025-06;
+    github.com/microsoft/vscode-copilot-chat/pull/2422, 2025-12).
+    """
+    goes_on = False
+    for turn in reversed(turns):
+        kinds = {block.get("type") for block in dicts_in(turn["content"])}
+        if turn["role"] == "assistant":
+            if not kinds.isdisjoint(_THOUGHTS):
+                return False
+            goes_on = True
+        elif _RESULT not in kinds:
+            break
+    return goes_on
 
 
 def takes_thinking(config: Mapping[str, Any], abilities: Abilities) -> bool:
