@@ -273,6 +273,21 @@ class TestLimits:
         assert {type(result) for result in results} == {PaymentRequired}
         assert Decimal("0.3") <= await setup.used(made) < Decimal("0.3") + Decimal("0.5")
 
+    @pytest.mark.parametrize("tokens", [2**53, 2**63, 10**300], ids=["2**53", "2**63", "10**300"])
+    async def test_an_estimate_beyond_all_measure(self, setup: Setup, tokens: int) -> None:
+        """It is served while it is alone, and leaves nothing behind: no slot, no tokens, nothing reserved."""
+        rates = Rates(concurrent_requests=1, tokens_per_minute=1_000)
+        made = await setup.make(limit=Decimal(1), rates=rates)
+        grant = setup.accountant.admit(made.secret)
+        for name in ("gen-a", "gen-b"):
+            claim = await setup.accountant.reserve(grant, name, Estimate(Decimal(tokens), tokens), CREATED_S)
+            assert claim is not None
+            with pytest.raises(PaymentRequired, match="reserved"):
+                await setup.call(made)
+            setup.end(claim)
+            await settled(setup)
+        assert await setup.used(made) == 2 * CENT
+
     async def test_a_restart_goes_on_from_the_ledger(self, setup: Setup, tmp_path: Path) -> None:
         """What was used before counts, to the last digit."""
         made = await setup.make(limit=Decimal("0.02"))

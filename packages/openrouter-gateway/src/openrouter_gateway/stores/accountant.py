@@ -54,6 +54,8 @@ _LATELY_S: Final = 60.0
 _MOST_RETRY_AFTER_S: Final = 60
 """A minute counts whole seconds and so may last a part of one longer; nobody is told to wait for more than a minute."""
 _MOST_UNITS: Final = 10**24
+"""A million USD, above which no key has a limit. A `max_tokens` may be any number; the state's server has 64 bits."""
+_MOST_TOKENS: Final = 10**12
 _log = logging.getLogger(__name__)
 
 
@@ -169,8 +171,8 @@ class Accountant:
             key=key.hash,
             budgets=self._budgets_of(key, created),
             rates=key.rates,
-            estimate=to_units(estimate.cost),
-            tokens=estimate.tokens,
+            estimate=min(to_units(estimate.cost), _MOST_UNITS),
+            tokens=min(estimate.tokens, _MOST_TOKENS),
             now=created,
         )
         try:
