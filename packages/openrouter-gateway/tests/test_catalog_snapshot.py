@@ -319,6 +319,10 @@ class TestMerge:
         [
             ({"data": 1}, "neither a list of models nor one of endpoints"),
             ({"data": [{"id": "a/b", "name": "x", "pricing": {"prompt": "cheap"}}]}, "a price is not a number"),
+            *(
+                ({"data": [{"id": "a/b", "name": "x", "pricing": {"prompt": price}}]}, "a price is not a number")
+                for price in ("NaN", "sNaN", "Infinity", "1e999999999", "1e-999999999")
+            ),
             ({"data": {"id": "no/such", "endpoints": []}}, "no/such has endpoints"),
         ],
     )

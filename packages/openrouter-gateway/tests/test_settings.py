@@ -109,6 +109,11 @@ def test_a_file(config: Path) -> None:
         ("[[providers.acme.models]]\nname = 'one'", "providers.acme.models.0.id: "),
         ("[[providers.acme.models]]\nid = 'a/b'\npricing = {prompt = -1}", "providers.acme.models.0.pricing.prompt: "),
         ("[[providers.acme.models]]\nid = 'a/b'\npricing = {prompt = nan}", "providers.acme.models.0.pricing.prompt: "),
+        *(
+            (f"[[providers.acme.models]]\nid = 'a/b'\npricing = {{prompt = '{price}'}}", ":3: providers.acme.models.0")
+            for price in ("1000001", "1e999999999", "1e-999999999")
+        ),
+        (f"a = {'[' * 5000}{']' * 5000}", "nests its values too deeply"),
         ("stand_in = true\n[embedded]\nenabled = false", "stand_in"),
         ("[policy]\nzdr = 'yes'", ":2: policy.zdr: must be true or false"),
         ("[policy]\nzdr = true\ndeny_training = 1", ":3: policy.deny_training: must be true or false"),

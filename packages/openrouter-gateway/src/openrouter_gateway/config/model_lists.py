@@ -36,6 +36,7 @@ _BUCKETS: Final = {
 }
 _TIERS: Final[dict[str, Tier]] = {"flex": "flex", "priority": "priority"}
 _QUANTIZATIONS: Final = frozenset({"int4", "int8", "fp4", "fp6", "fp8", "fp16", "bf16", "fp32"})
+_MOST_ZEROS: Final = 400
 _OWN: Final = ("~", "openrouter/")
 """Aliases and routers: a gateway makes its own."""
 
@@ -262,12 +263,20 @@ def _to_price(pricing: dict[str, Any]) -> Price | None:
     for key, bucket in _BUCKETS.items():
         if key in pricing:
             try:
-                rates[bucket] = Decimal(pricing[key])
+                rates[bucket] = _to_rate(pricing[key])
             except (InvalidOperation, TypeError):
                 raise ConfigError(f"a price is not a number: {key} = {pricing[key]!r}") from None
     if any(rate < 0 for rate in rates.values()):
         return None
     return Price(**rates, overrides=tuple(_to_overrides(pricing.get("overrides"))))
+
+
+def _to_rate(value: Any) -> Decimal:
+    """Return a price. Raises `InvalidOperation` for what is none, or written out is longer than the smallest float."""
+    rate = Decimal(value)
+    if not (rate.is_finite() and abs(rate.adjusted()) <= _MOST_ZEROS):
+        raise InvalidOperation
+    return rate
 
 
 def _to_overrides(entries: object) -> Iterator[PriceOverride]:
@@ -278,6 +287,6 @@ def _to_overrides(entries: object) -> Iterator[PriceOverride]:
         if type(least) is not int or "utc_start" in fields or "utc_end" in fields:
             continue
         with contextlib.suppress(InvalidOperation, TypeError):
-            rates = {bucket: Decimal(fields[key]) for key, bucket in _BUCKETS.items() if key in fields}
+            rates = {bucket: _to_rate(fields[key]) for key, bucket in _BUCKETS.items() if key in fields}
             if rates and all(rate >= 0 for rate in rates.values()):
                 yield PriceOverride(min_prompt_tokens=least, rates=rates)

@@ -52,7 +52,8 @@ class SettingError(ConfigError):
         self.key = key
 
 
-Amount: TypeAlias = Annotated[Decimal, Field(ge=0)]
+Amount: TypeAlias = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=30)]
+"""USD. Prices are shown without exponents: "1e99999999" would be as many digits."""
 ProtocolName: TypeAlias = Annotated[str, AfterValidator(_check_protocol)]
 ModelId: TypeAlias = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 Sampling: TypeAlias = Literal[
@@ -399,6 +400,8 @@ def parse_settings(path: Path | None, text: str) -> Settings:
 def _parse(path: Path | None, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: nests its values too deeply") from None
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         if place := re.search(r" \(at line (\d+), column (\d+)\)$", message):
