@@ -194,6 +194,13 @@ class TestSoftPreference:
         with pytest.raises(ConstraintFiltered, match="able: is not known to support temperature; unable"):
             route(endpoints, provider=provider, temperature=1, **sent)
 
+    @pytest.mark.parametrize("sent", [{"tools": []}, {"stop": []}, {"tools": None, "stop": None}])
+    def test_a_list_of_nothing_asks_for_nothing(self, sent: dict[str, Any]) -> None:
+        """Providers do not get it either."""
+        found = route([knowing("plain", "temperature")], provider={"require_parameters": True}, temperature=1, **sent)
+
+        assert ["plain"] == tags(found)
+
 
 class TestPrices:
     """Ceilings of what is priced apart."""

@@ -42,7 +42,9 @@ _PART_MODALITY: Final = {
     "input_file": "file",
 }
 _NULL: Final = b"null"
-_NULL_SIZE: Final = 4  # others need not be copied to be told apart
+_NOTHING: Final = frozenset({_NULL, b"[]"})
+"""An empty list of tools or stops asks for as little as none does, and providers get neither."""
+_NOTHING_SIZES: Final = frozenset(map(len, _NOTHING))  # others need not be copied to be told apart
 _TEXT_ONLY: Final[frozenset[str]] = frozenset()
 
 
@@ -85,7 +87,7 @@ def sent_parameters(request: ChatRequest) -> AbstractSet[str]:
     sent = {
         name
         for name, value in request.fields.items()
-        if name in PARAMETERS and (len(value) != _NULL_SIZE or bytes(value) != _NULL)
+        if name in PARAMETERS and (len(value) not in _NOTHING_SIZES or bytes(value) not in _NOTHING)
     }
     response_format = request.params.response_format
     if response_format is not None and response_format.type == "json_schema":
