@@ -229,6 +229,24 @@ def test_a_used_up_limit_and_a_rate(own: Gateway, url: str) -> None:
     wait_for(lambda: ask(own, narrow).status_code == 200)
 
 
+def test_limits_count_answers_of_the_cache(own: Gateway, url: str) -> None:
+    """They cost nothing, but are requests all the same; a key that has nothing left gets none of them."""
+    slow, poor = make_key(url, "--requests-per-minute", "2"), make_key(url, "--limit", "0.000001")
+    wait_until_known(own, poor)
+
+    def ask_for_it(key: str) -> httpx2.Response:
+        headers = bearer(key) | {"X-OpenRouter-Cache": "true"}
+        return httpx2.post(f"{own.base_url}/chat/completions", json=chat_body("fake/answer"), headers=headers)
+
+    first, again, throttled = (ask_for_it(slow) for _ in range(3))
+    status = "x-openrouter-cache-status"
+    assert [(200, "MISS"), (200, "HIT")] == [(reply.status_code, reply.headers[status]) for reply in (first, again)]
+    assert (429, "2") == (throttled.status_code, throttled.headers["x-ratelimit-limit"])
+    assert 200 == ask_for_it(poor).status_code
+    wait_for(lambda: get(own, poor, "/key")["usage"] > 0)
+    assert 402 == ask_for_it(poor).status_code
+
+
 def test_credits(own: Gateway, url: str) -> None:
     """Paid in by the command, shared by all keys."""
     first, second = make_key(url), make_key(url)

@@ -79,3 +79,13 @@ def test_a_policy_of_keeping_nothing_switches_it_off(tmp_path: Path, provider: F
         replies = [ask(gateway, CACHED) for _ in range(2)]
         assert [(200, None)] * 2 == [(reply.status_code, status_of(reply)) for reply in replies]
         assert 2 == len(provider.requests)
+
+
+def test_a_request_that_wants_no_retention_may_have_it(tmp_path: Path, provider: FakeProvider) -> None:
+    """`provider.zdr` is about providers; the caller has asked for the cache."""
+    config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"}).replace(
+        'name = "First"', 'name = "First"\nretains_prompts = false\ntrains_on_prompts = false'
+    )
+    with running_gateway(tmp_path, config) as gateway:
+        replies = [ask(gateway, CACHED, provider={"zdr": True}) for _ in range(2)]
+        assert ["MISS", "HIT"] == [status_of(reply) for reply in replies]

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import aclosing
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,7 @@ from openrouter_gateway.attempts import Attempts
 from openrouter_gateway.broadcast.transcript import Transcript
 from openrouter_gateway.callers.plugins import PluginRun, Prepared
 from openrouter_gateway.contents import content_of, may_keep
+from openrouter_gateway.core.account import Estimate
 from openrouter_gateway.core.catalog import Endpoint, Price
 from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Ended, Event, Step, UsageReported
@@ -69,6 +71,7 @@ _NO_METADATA: Final = frozenset({401, 402, 429, 500})
 """Errors that come without router metadata (OpenRouter API, router metadata, 2026-08-22)."""
 _CLIENT_CLOSED_REQUEST: Final = 499
 """In records, of those who hung up: nobody was sent a status, or an answer to its end. The number is nginx's."""
+_NOTHING: Final = Estimate(Decimal(0), 0)
 _log = logging.getLogger(__name__)
 
 
@@ -161,7 +164,7 @@ class _Generation:
     async def _repeat(self) -> bool:
         """Answer from the response cache, if the caller wants that and it has the answer; else get ready to keep it."""
         services, wish = self._services, self._call.cache
-        if wish is None or not self._may_keep:
+        if wish is None or services.policy.zdr:  # a request's own `zdr` is about providers
             return False
         dialect = f"{self.skin.api_type} {type(self.skin).__name__}"
         key = cache_key(self._grant.key_hash, dialect, self._call.body)
@@ -170,6 +173,7 @@ class _Generation:
             self._headers += miss_headers(wish)
             self._kept = (key, wish, [])
             return False
+        await self._reserve(_NOTHING)
         self._source = answer
         self._headers += hit_headers(answer, self._created)
         head = ReplyHead(id=self._id, created=int(self._created), model=answer.model, provider=answer.provider_name)
@@ -195,7 +199,7 @@ class _Generation:
         services = self._services
         plugins = self._plugins = await services.plugins.begin(self._request, services.catalog)
         plan = await self._make_plan(plugins)
-        await self._reserve(plan)
+        await self._reserve(estimate(self._request, plan.endpoints))
         ways = failover(plan)
         endpoint = next(ways)
         while True:
@@ -237,11 +241,10 @@ class _Generation:
             raise refusal_of(plan)
         return plan
 
-    async def _reserve(self, plan: RoutePlan) -> None:
-        """Take the estimate from the key's limits. Who has none left is not served, which is no generation."""
+    async def _reserve(self, expected: Estimate) -> None:
+        """Take an estimate from the key's limits. Who has none left is not served, which is no generation."""
         if self._grant.key is None:
             return
-        expected = estimate(self._request, plan.endpoints)
         try:
             self._claim = await self._services.accountant.reserve(self._grant, self._id, expected, self._created)
         except GatewayError:
