@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from fakes.gateway import COMMAND, Gateway, chat_body, clean_environment, running_gateway, with_ledger
+from fakes.gateway import COMMAND, Gateway, chat_body, chunks_of, clean_environment, running_gateway, with_ledger
 from fakes.provider import FakeProvider
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}]
@@ -161,6 +161,26 @@ def test_the_cost_is_that_of_the_tier_that_was_served(
         reply = ask(gateway, provider={"only": ["first"]})
     usage = json.loads(reply.text, parse_float=Decimal)["usage"]
     assert Decimal(price) * usage["prompt_tokens"] == usage["cost_details"]["upstream_inference_prompt_cost"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"), [(False, [None, "flex", "default"]), (True, [None, "flex", "priority"])]
+)
+def test_an_answer_names_its_tier(
+    tmp_path: Path, provider: FakeProvider, stream: bool, expected: list[str | None]
+) -> None:
+    """The provider's word for it, which the fake says in JSON, or else the endpoint's; ordinary endpoints have none."""
+    config = config_of({"first": (provider, "answer", "0.001")})
+    for tier, upstream in (("flex", "answer"), ("priority", "answer:default")):
+        row = f'id = "fake/model"\ntag = "first/{tier}"\nupstream_id = "{upstream}"'
+        config += f"[[providers.first.models]]\n{row}\n"
+    told: list[str | None] = []
+    with running_gateway(tmp_path, config) as gateway:
+        for tag in ("first", "first/flex", "first/priority"):
+            reply = ask(gateway, provider={"only": [tag]} if "/" in tag else {}, stream=stream)
+            answer = chunks_of(reply.text)[0] if stream else reply.json()
+            told.append(answer.get("service_tier"))
+    assert expected == told
 
 
 def test_an_endpoint_at_its_limit_is_spared(

@@ -67,12 +67,14 @@ class StreamedReply:
     """Events to server-sent events: what one read of the provider brought is one write to the client.
 
     Chunks that say nothing yet, such as the one with the role that many providers open with, wait for the first that
-    does: until then another endpoint can take over.
+    does: until then another endpoint can take over. `tier` is the service tier asked for, which is taken to be the one
+    that serves until the provider says otherwise.
     """
 
-    def __init__(self, generation: Generating, encoder: StreamEncoder) -> None:
+    def __init__(self, generation: Generating, encoder: StreamEncoder, tier: str | None = None) -> None:
         self._generation = generation
         self._encoder = encoder
+        self._tier = tier
         self._out = bytearray()
         self._speaks = False
 
@@ -86,6 +88,8 @@ class StreamedReply:
         for event in events:
             if type(event) is Step:
                 generation.meter.watch(event)
+                if self._tier is not None and generation.meter.service_tier is None:
+                    event.chunk["service_tier"] = self._tier
                 if not self._speaks:
                     self._speaks = _says_something(event)
                 self._encoder.encode_step(event, out)
@@ -111,11 +115,12 @@ def _says_something(step: Step) -> bool:
 
 
 class WholeReply:
-    """Events to one JSON body."""
+    """Events to one JSON body. `tier` is as in `StreamedReply`."""
 
-    def __init__(self, generation: Generating, encoder: BodyEncoder) -> None:
+    def __init__(self, generation: Generating, encoder: BodyEncoder, tier: str | None = None) -> None:
         self._generation = generation
         self._encoder = encoder
+        self._tier = tier
 
     async def take(self, events: list[Event]) -> None:
         """Collect; answer when the reply has ended."""
@@ -125,6 +130,8 @@ class WholeReply:
         for event in events:
             if type(event) is Step:
                 generation.meter.watch(event)
+                if self._tier is not None and generation.meter.service_tier is None:
+                    event.chunk["service_tier"] = self._tier
                 self._encoder.add_step(event)
             elif type(event) is UsageReported:
                 generation.meter.reported = event.usage

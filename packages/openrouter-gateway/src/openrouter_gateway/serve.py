@@ -282,7 +282,7 @@ class _Generation:
             raise TimedOut(f"the provider did not begin to answer within {limit_s:g} s") from None
 
     async def _call_endpoint(self, endpoint: Endpoint, prepared: Prepared, deadline: asyncio.Timeout | None) -> None:
-        reply = self._reply(self._head(endpoint))
+        reply = self._reply(self._head(endpoint), endpoint.service_tier)
         caller = self._services.caller_of(endpoint, self._grant)
         if self._kept is not None:
             self._kept[2].clear()
@@ -296,14 +296,14 @@ class _Generation:
                     self._kept[2].extend(_encode_chunk(event) for event in events if type(event) is Step)
                 await reply.take(events)
 
-    def _reply(self, head: ReplyHead) -> StreamedReply | WholeReply:
+    def _reply(self, head: ReplyHead, tier: str | None = None) -> StreamedReply | WholeReply:
         self.transcript = self._services.observer.transcribe(self._request)
         if self.transcript is None and self._content_log is not None:
             self.transcript = Transcript()
         if self._request.stream:
             self._encoder = self.skin.stream_encoder(head, self._request)
-            return StreamedReply(self, self._encoder)
-        return WholeReply(self, self.skin.body_encoder(head, self._request))
+            return StreamedReply(self, self._encoder, tier)
+        return WholeReply(self, self.skin.body_encoder(head, self._request), tier)
 
     def _usage_and_cost(self) -> tuple[Usage, Cost]:
         """What the answer so far has used and costs; final once asked for at its end."""
