@@ -113,6 +113,11 @@ def test_a_file(config: Path) -> None:
             (f"[[providers.acme.models]]\nid = 'a/b'\npricing = {{prompt = '{price}'}}", ":3: providers.acme.models.0")
             for price in ("1000001", "1e999999999", "1e-999999999")
         ),
+        (
+            "[[providers.acme.models]]\nid = 'a/b'\nquantization = 'q5'",
+            ":3: providers.acme.models.0.quantization: must be",
+        ),
+        ("[[providers.acme.models]]\nid = 'a/b'\ninput_modalities = ['txt']", "models.0.input_modalities.0: "),
         (f"a = {'[' * 5000}{']' * 5000}", "nests its values too deeply"),
         ("stand_in = true\n[embedded]\nenabled = false", "stand_in"),
         ("[policy]\nzdr = 'yes'", ":2: policy.zdr: must be true or false"),

@@ -21,7 +21,7 @@ from openrouter_gateway.config.location import data_directory
 from openrouter_gateway.config.plugin_settings import MediaSettings, WebSettings
 from openrouter_gateway.config.testing import FaultSettings, RecordingSettings
 from openrouter_gateway.config.toml_lines import find_line
-from openrouter_gateway.config.values import BaseURL, Key, Section, Switch
+from openrouter_gateway.config.values import BaseURL, InputModality, Key, Quantization, Section, Switch
 from openrouter_gateway.core.catalog import AccountPolicy
 from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.wire.protocols import PROTOCOLS
@@ -144,8 +144,8 @@ class ModelSettings(Section):
     context_length: Count | None = None
     max_prompt_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    quantization: str | None = None
-    input_modalities: list[str] | None = None
+    quantization: Quantization | None = None
+    input_modalities: list[InputModality] | None = None
     output_modalities: list[str] | None = Field(
         default=None, description='Of the model, where it is not known otherwise, such as ["embeddings"], ["rerank"].'
     )
@@ -201,7 +201,7 @@ class ModelFacts(Section):
     canonical_slug: ModelId | None = None
     created: int | None = Field(default=None, ge=0, description="Unix seconds.")
     context_length: Count | None = None
-    input_modalities: list[str] | None = None
+    input_modalities: list[InputModality] | None = None
     output_modalities: list[str] | None = None
     tokenizer: str | None = None
     instruct_type: str | None = None

@@ -1,9 +1,11 @@
 """Values that several sections of the configuration have, and what all sections are made of."""
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+from openrouter_gateway.core.chat import QUANTIZATIONS
 
 NO_KEY: Final = "has characters that no key has: only visible ASCII, without spaces, can be sent in a header"
 """Why a key is refused. Never says the key."""
@@ -45,11 +47,21 @@ def _check_switch(value: object) -> bool:
     raise ValueError("must be true or false")
 
 
+def _check_quantization(name: str) -> str:
+    """Raise `ValueError` for what no request could name: `provider.quantizations` would never find the endpoint."""
+    if name.lower() not in QUANTIZATIONS:
+        raise ValueError(f"must be one of {', '.join(sorted(QUANTIZATIONS))}")
+    return name.lower()
+
+
 _SPELT: Final = {"true": True, "false": False}
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_check_switch)]
 """A setting that decides where prompts may go: nothing else than true or false, in the environment by name."""
 Key: TypeAlias = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
+Quantization: TypeAlias = Annotated[str, AfterValidator(_check_quantization)]
+InputModality: TypeAlias = Literal["text", "image", "file", "audio", "video"]
+"""What parts of messages may be."""
 
 
 class Section(BaseModel):
