@@ -264,6 +264,9 @@ class Gateway:
             except ConfigError as error:
                 log_refused_config(error)
                 return
+            except Exception:  # noqa: BLE001 - the last line of defence of a task that nobody waits for
+                _log.exception("The configuration cannot be read again: the one before goes on")
+                return
             faults = self.services().faults
             if found.settings.faults != self._settings.faults:  # else they go on counting
                 faults = build_faults(found.settings.faults, _configured_keys(found.settings))
