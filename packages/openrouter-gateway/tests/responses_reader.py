@@ -139,5 +139,12 @@ class Reader:
         item = self._item(event, "function_call")
         assert (item["name"], item["arguments"]) == (event["name"], event["arguments"])
 
+    def on_custom_tool_call_input_delta(self, event: Json) -> None:
+        assert event["delta"]
+        self._item(event, "custom_tool_call")["input"] += event["delta"]
+
+    def on_custom_tool_call_input_done(self, event: Json) -> None:
+        assert self._item(event, "custom_tool_call")["input"] == event["input"]
+
     def on_image_generation_call_completed(self, event: Json) -> None:
         self._item(event, "image_generation_call")

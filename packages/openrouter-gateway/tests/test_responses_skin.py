@@ -144,7 +144,8 @@ class TestRequest:
         [
             ({"type": "item_reference", "id": "x"}, "item_reference: nothing is stored"),
             ({"type": "computer_call"}, r"type: items of type 'computer_call' are not supported"),
-            ({"type": "custom_tool_call"}, "'custom_tool_call'"),
+            ({"type": "custom_tool_call", "call_id": "c", "name": "f"}, "input: is missing"),
+            ({"type": "custom_tool_call_output", "output": "x"}, "call_id: is missing"),
             ({"type": "web_search_call"}, "'web_search_call'"),
             ({"type": ["message"]}, r"\['message'\]"),
             ({}, "None"),
@@ -180,7 +181,17 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("fields", "named"),
         [
-            ({"tools": [{"type": "custom", "name": "x"}]}, r"tools\[0\]\.type: tools of type 'custom'"),
+            ({"tools": [{"type": "custom"}]}, r"tools\[0\]\.name: is missing"),
+            (
+                {"tools": [{"type": "custom", "name": "x", "format": {"type": "new"}}]},
+                r"tools\[0\]\.format\.type: 'new'",
+            ),
+            ({"tools": [{"type": "custom", "name": "x", "format": "text"}]}, r"tools\[0\]\.format\.type: None"),
+            (
+                {"tools": [{"type": "custom", "name": "x", "format": {"type": "grammar", "syntax": "lark"}}]},
+                r"tools\[0\]\.format\.definition: is missing",
+            ),
+            ({"tool_choice": {"type": "custom"}}, r"tool_choice\.name: is missing"),
             ({"tools": [{"type": "mcp"}]}, "'mcp'"),
             ({"tools": [{}]}, "None"),
             ({"tools": [{"type": "function"}]}, r"tools\[0\]\.name: is missing"),
@@ -227,16 +238,17 @@ class TestReply:
 
     def test_whole(self, case: dict[str, Any]) -> None:
         """Every key that clients require, and what is said of this reply."""
-        response = whole(parse(), self.steps(case))
+        response = whole(parse(**case.get("request", {})), self.steps(case))
 
         assert REQUIRED | {"output_text", "usage", "text"} <= response.keys()
         assert case["response"] == {key: response[key] for key in case["response"]}
 
     def test_streamed(self, case: dict[str, Any]) -> None:
         """A client of the events' schema puts the same response together, from events in this order."""
-        stream = streamed(parse(), self.steps(case))
+        request = parse(**case.get("request", {}))
+        stream = streamed(request, self.steps(case))
 
-        assert whole(parse(), self.steps(case)) == Reader().read(stream)
+        assert whole(request, self.steps(case)) == Reader().read(stream)
         if "events" in case:
             assert case["events"] == [event["type"] for event in events_in(stream)]
 

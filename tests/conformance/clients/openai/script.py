@@ -24,6 +24,7 @@ COVERS = {
     "responses_stream": ["responses", "streaming"],
     "responses_tool_call": ["responses", "tools"],
     "responses_tool_call_stream": ["responses", "tools", "streaming"],
+    "responses_custom_tool": ["responses", "tools", "streaming"],
     "responses_parse": ["responses", "structured output"],
     "responses_thinking": ["responses", "reasoning", "tools"],
     "responses_refusals": ["responses", "errors"],
@@ -454,6 +455,30 @@ def case_responses_tool_call_stream(base_url):
     check_function_call(call)
     assert pieces[-1].snapshot == call.arguments
     assert "".join(piece.delta for piece in pieces) == call.arguments
+
+
+def case_responses_custom_tool(base_url):
+    """A forced custom tool is called with text, whole and in pieces, and its result can be sent back."""
+    client = connect(base_url)
+    tool = {"type": "custom", "name": "say", "description": "Says a text aloud.", "format": {"type": "text"}}
+    asked = {"model": MODEL, "tools": [tool], "temperature": 0, "max_output_tokens": 100}
+    forced = asked | {"input": HELLO, "tool_choice": {"type": "custom", "name": "say"}}
+    response = client.responses.create(**forced)
+    check_response(response, status="completed")
+    assert response.tools[0].name == response.tool_choice.name == "say"
+    (call,) = response.output
+    assert (call.type, call.name, call.status) == ("custom_tool_call", "say", "completed")
+    assert call.input.strip()
+    assert not call.input.startswith("{")
+    events = list(client.responses.create(**forced, stream=True))
+    pieces = [event for event in events if event.type == "response.custom_tool_call_input.delta"]
+    (done,) = [event for event in events if event.type == "response.custom_tool_call_input.done"]
+    assert len(pieces) > 1
+    assert "".join(piece.delta for piece in pieces) == done.input == call.input
+    assert events[-1].response.output[0].input == call.input
+    result = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "Said."}
+    answer = client.responses.create(input=[*HELLO, call, result], **asked)
+    assert answer.output_text.strip()
 
 
 def case_responses_parse(base_url):

@@ -18,6 +18,7 @@ from openrouter_gateway.core.chat import ChatRequest
 from openrouter_gateway.core.events import Step
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.errors import GatewayError
+from openrouter_gateway.wire.reasoning_items import dicts_in
 from openrouter_gateway.wire.skins import base, chat, responses_request
 from openrouter_gateway.wire.skins.base import Closing, ReplyHead
 from openrouter_gateway.wire.skins.hidden import body_as_asked, stream_as_asked
@@ -161,7 +162,7 @@ class StreamEncoder:
 
     def __init__(self, head: ReplyHead, request: ChatRequest) -> None:
         self._response = _Response(head, request.echo)
-        self._output = Output(self._response.seed, self._emit)
+        self._output = Output(self._response.seed, self._emit, _custom_names(request))
         self._out = bytearray()
         self._number = 0
 
@@ -208,7 +209,7 @@ class BodyEncoder:
 
     def __init__(self, head: ReplyHead, request: ChatRequest) -> None:
         self._response = _Response(head, request.echo)
-        self._output = Output(self._response.seed, _keep_quiet)
+        self._output = Output(self._response.seed, _keep_quiet, _custom_names(request))
 
     def add_step(self, step: Step) -> None:
         """Take what the step adds."""
@@ -231,6 +232,12 @@ def _with_metadata(response: Json, metadata: Json | None) -> Json:
 
 def _close(output: Output) -> None:
     output.close("incomplete" if output.finish_reason in (*_REASONS, "error") else "completed")
+
+
+def _custom_names(request: ChatRequest) -> frozenset[str]:
+    """Return the names of the request's custom tools, of which the hub knows nothing."""
+    tools = dicts_in(request.echo.get("tools"))
+    return frozenset(tool["name"] for tool in tools if tool.get("type") == "custom")
 
 
 def _keep_quiet(kind: str, fields: Json) -> None:

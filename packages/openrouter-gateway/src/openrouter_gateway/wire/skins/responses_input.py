@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 from openrouter_gateway.errors import BadRequest
+from openrouter_gateway.wire.custom_tools import to_arguments
 from openrouter_gateway.wire.reasoning_items import dicts_in, is_plain, to_details
 
 Json: TypeAlias = dict[str, Any]
@@ -80,7 +81,13 @@ class _Conversation:
             turn.setdefault("reasoning_details", []).extend(details)
 
     def add_call(self, item: Json, path: str) -> None:
-        function = {key: _text_in(item, key, path) for key in ("name", "arguments")}
+        self._call(item, _text_in(item, "arguments", path), path)
+
+    def add_custom_call(self, item: Json, path: str) -> None:
+        self._call(item, to_arguments(_text_in(item, "input", path)), path)
+
+    def _call(self, item: Json, arguments: str, path: str) -> None:
+        function = {"name": _text_in(item, "name", path), "arguments": arguments}
         call = {"id": _text_in(item, "call_id", path), "type": "function", "function": function}
         self._in_turn().setdefault("tool_calls", []).append(call)
 
@@ -99,6 +106,8 @@ _ITEMS: Final[Mapping[str, Callable[[_Conversation, Json, str], None]]] = {
     "reasoning": _Conversation.add_reasoning,
     "function_call": _Conversation.add_call,
     "function_call_output": _Conversation.add_result,
+    "custom_tool_call": _Conversation.add_custom_call,
+    "custom_tool_call_output": _Conversation.add_result,
     "image_generation_call": _Conversation.add_image,
 }
 

@@ -7,10 +7,11 @@ Events: github.com/openai/openai-openapi at f85dbe2 (2026-08-21), `ResponseStrea
 (2026-08-22), which adds `format` and `signature` to reasoning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from openrouter_gateway.core.events import ChoiceStep
+from openrouter_gateway.wire.custom_tools import InputReader
 from openrouter_gateway.wire.reasoning_items import (
     MADE_UP,
     Kind,
@@ -59,12 +60,13 @@ class _Message:
 
 
 class _Call:
-    """A call: it is announced, and has an `index`, once its name is known."""
+    """A call: it is announced, and has an `index`, once its name is known; `input` is that of a custom tool."""
 
-    __slots__ = ("call_id", "id", "index", "name", "pieces")
+    __slots__ = ("call_id", "id", "index", "input", "name", "pieces")
 
     def __init__(self, call_id: str) -> None:
         self.index: int | None = None
+        self.input: InputReader | None = None
         self.id = ""
         self.call_id = call_id
         self.name = ""
@@ -88,13 +90,17 @@ class _Thinking:
 
 
 class Output:
-    """Takes what a choice gains; `emit` gets each event's type and fields. `seed` makes the ids of its items unique."""
+    """Takes what a choice gains; `emit` gets each event's type and fields. `seed` makes the ids of its items unique.
 
-    def __init__(self, seed: str, emit: Emit) -> None:
+    Calls of tools with the `custom` names are of custom tools.
+    """
+
+    def __init__(self, seed: str, emit: Emit, custom: Collection[str] = ()) -> None:
         self.finish_reason: str | None = None
         self.error: Json | None = None  # the choice's own
         self._seed = seed
         self._emit = emit
+        self._custom = custom
         self._items: list[Json] = []
         self._ids: set[str] = set()
         self._message: _Message | None = None
@@ -311,24 +317,38 @@ class Output:
             if call.name:
                 self._begin_call(call)
         elif arguments:
-            self._emit("response.function_call_arguments.delta", _call_place(call) | {"delta": arguments})
+            self._add_arguments(call, arguments)
 
     def _begin_call(self, call: _Call) -> None:
         self._end_thinking("completed")
         self._end_message("completed")
-        call.id = self._new_id("fc_")
-        item = {"type": "function_call", "id": call.id, "call_id": call.call_id, "name": call.name}
-        call.index = self._begin(item | {"arguments": "", "status": "in_progress"})
+        if call.name in self._custom:
+            call.input = InputReader()
+        call.id = self._new_id("fc_" if call.input is None else "ctc_")
+        call.index = self._begin(_call_item(call, "", "in_progress"))
         if call.pieces:
-            delta = "".join(call.pieces)
-            self._emit("response.function_call_arguments.delta", _call_place(call) | {"delta": delta})
+            self._add_arguments(call, "".join(call.pieces))
+
+    def _add_arguments(self, call: _Call, arguments: str) -> None:
+        if call.input is None:
+            self._emit("response.function_call_arguments.delta", _call_place(call) | {"delta": arguments})
+        else:
+            self._add_input(call, call.input.feed(arguments))
+
+    def _add_input(self, call: _Call, text: str) -> None:
+        if text:
+            self._emit("response.custom_tool_call_input.delta", _call_place(call) | {"delta": text})
 
     def _end_call(self, call: _Call, status: Status) -> None:
-        arguments = "".join(call.pieces)
-        whole = {"name": call.name, "arguments": arguments}
-        self._emit("response.function_call_arguments.done", _call_place(call) | whole)
-        item = {"type": "function_call", "id": call.id, "call_id": call.call_id, **whole, "status": status}
-        self._finish(cast("int", call.index), item)
+        if call.input is None:
+            given = "".join(call.pieces)
+            whole = {"name": call.name, "arguments": given}
+            self._emit("response.function_call_arguments.done", _call_place(call) | whole)
+        else:
+            self._add_input(call, call.input.finish())
+            given = call.input.text
+            self._emit("response.custom_tool_call_input.done", _call_place(call) | {"input": given})
+        self._finish(cast("int", call.index), _call_item(call, given, status))
 
     def _show(self, image: Json) -> None:
         inner: object = image.get("image_url")
@@ -350,6 +370,12 @@ def _place(message: _Message) -> Json:
 
 def _call_place(call: _Call) -> Json:
     return {"item_id": call.id, "output_index": call.index}
+
+
+def _call_item(call: _Call, given: str, status: str) -> Json:
+    """Return a call as it is shown once this much of its arguments or input has been given."""
+    kind, key = ("function_call", "arguments") if call.input is None else ("custom_tool_call", "input")
+    return {"type": kind, "id": call.id, "call_id": call.call_id, "name": call.name, key: given, "status": status}
 
 
 def _thought_place(thinking: _Thinking, kind: Kind) -> Json:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from openrouter_gateway.core.chat import ChatRequest, Positive
 from openrouter_gateway.errors import BadRequest
+from openrouter_gateway.wire.custom_tools import to_function
 from openrouter_gateway.wire.reasoning_items import dicts_in
 from openrouter_gateway.wire.skins import chat
 from openrouter_gateway.wire.skins.responses_input import to_messages
@@ -164,6 +165,8 @@ def _to_tool(tool: Json, path: str) -> Json:
             raise BadRequest(f"{path}.name: is missing")
         names = ("name", "description", "parameters", "strict")
         return {"type": kind, "function": {key: tool[key] for key in names if tool.get(key) is not None}}
+    if kind == "custom":
+        return to_function(tool, path)
     if isinstance(kind, str) and (kind in _TOOLS or kind.startswith(_OWN)):
         return tool
     raise BadRequest(f"{path}.type: tools of type {kind!r} are not supported")
@@ -171,10 +174,10 @@ def _to_tool(tool: Json, path: str) -> Json:
 
 def _to_choice(choice: Json) -> Json:
     kind = choice.get("type")
-    if kind == "function":
+    if kind in ("function", "custom"):
         if not isinstance(choice.get("name"), str):
             raise BadRequest("tool_choice.name: is missing")
-        return {"type": kind, "function": {"name": choice["name"]}}
+        return {"type": "function", "function": {"name": choice["name"]}}
     if isinstance(kind, str) and (kind in _TOOLS or kind.startswith(_OWN)):
         return {"type": kind}
     raise BadRequest(f"tool_choice.type: {kind!r} is not supported")
