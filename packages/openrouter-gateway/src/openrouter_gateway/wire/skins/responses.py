@@ -3,6 +3,7 @@
 | file | has |
 |---|---|
 | `responses_request` | a request to a chat request; with `responses_input`, the items of its input |
+| `responses_advice` | what to use instead of tools that do not run here |
 | `responses_output` | what a chat's choice gains to output items and their events |
 
 Shapes: OpenRouter API, responses and errors (2026-08-22). The ids of responses are those of generations with another

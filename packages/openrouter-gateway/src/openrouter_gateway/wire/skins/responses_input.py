@@ -1,6 +1,8 @@
 """Input items of the Responses API as chat messages.
 
 Reasoning, text and calls that follow each other are one message of the assistant, which is what they were: a turn.
+Items of tools that ran at a provider or in the gateway (`_HISTORY`, `openrouter:*`) are left out without a word: they
+tell of what has been done, ask for nothing, and what came of them is in the text that follows.
 Shapes: OpenRouter API, responses (2026-08-22), `Inputs`.
 """
 
@@ -10,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.wire.custom_tools import to_arguments
 from openrouter_gateway.wire.reasoning_items import dicts_in, is_plain, to_details
+from openrouter_gateway.wire.skins.responses_advice import advice_for_item
 
 Json: TypeAlias = dict[str, Any]
 
@@ -29,7 +32,7 @@ def to_messages(given: str | list[Json], instructions: str | None) -> list[Json]
         for position, item in enumerate(given):
             conversation.add(item, f"input[{position}]")
     if not conversation.messages:
-        raise BadRequest("input: there is neither an item in it nor are there `instructions`")
+        raise BadRequest("input: there is neither an item for the model in it nor are there `instructions`")
     return conversation.messages
 
 
@@ -45,9 +48,11 @@ class _Conversation:
         kind = item.get("type") or ("message" if "role" in item else None)
         if kind == "item_reference":
             raise BadRequest(f"{path}: item_reference: nothing is stored here that could be referred to, send the item")
+        if isinstance(kind, str) and (kind in _HISTORY or kind.startswith("openrouter:")):
+            return
         add = _ITEMS.get(kind) if isinstance(kind, str) else None
         if add is None:
-            raise BadRequest(f"{path}.type: items of type {kind!r} are not supported")
+            raise BadRequest(f"{path}.type: items of type {kind!r} are not supported{advice_for_item(kind)}")
         add(self, item, path)
 
     def _in_turn(self) -> Json:
@@ -97,10 +102,15 @@ class _Conversation:
         self.messages.append({"role": "tool", "tool_call_id": _text_in(item, "call_id", path), "content": content})
 
     def add_image(self, item: Json, path: str) -> None:
+        if "result" in item and item["result"] is None:  # it failed; without the member it asks for what was stored
+            return
         url = f"data:image/png;base64,{_text_in(item, 'result', path)}"
         self._in_turn().setdefault("images", []).append({"type": "image_url", "image_url": {"url": url}})
 
 
+_HISTORY: Final = frozenset(
+    {"web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools", "mcp_call"}
+)
 _ITEMS: Final[Mapping[str, Callable[[_Conversation, Json, str], None]]] = {
     "message": _Conversation.add_message,
     "reasoning": _Conversation.add_reasoning,

@@ -13,6 +13,7 @@ from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.wire.custom_tools import to_function
 from openrouter_gateway.wire.reasoning_items import dicts_in
 from openrouter_gateway.wire.skins import chat
+from openrouter_gateway.wire.skins.responses_advice import advice_for_tool
 from openrouter_gateway.wire.skins.responses_input import to_messages
 
 Json: TypeAlias = dict[str, Any]
@@ -169,7 +170,7 @@ def _to_tool(tool: Json, path: str) -> Json:
         return to_function(tool, path)
     if isinstance(kind, str) and (kind in _TOOLS or kind.startswith(_OWN)):
         return tool
-    raise BadRequest(f"{path}.type: tools of type {kind!r} are not supported")
+    raise BadRequest(f"{path}.type: tools of type {kind!r} are not supported: {advice_for_tool(kind)}")
 
 
 def _to_choice(choice: Json) -> Json:
@@ -180,7 +181,7 @@ def _to_choice(choice: Json) -> Json:
         return {"type": "function", "function": {"name": choice["name"]}}
     if isinstance(kind, str) and (kind in _TOOLS or kind.startswith(_OWN)):
         return {"type": kind}
-    raise BadRequest(f"tool_choice.type: {kind!r} is not supported")
+    raise BadRequest(f"tool_choice.type: {kind!r} is not supported: {advice_for_tool(kind)}")
 
 
 def _allowed(choice: Json, tools: list[Json]) -> tuple[list[Json], str]:
