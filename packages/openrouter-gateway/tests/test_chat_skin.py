@@ -78,6 +78,12 @@ class TestParse:
             ({"response_format": "json"}, "response_format"),
             ({"response_format": {}}, "response_format"),
             ({"response_format": {"type": "bogus"}}, "response_format.type: Invalid enum value 'bogus'"),
+            ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: is missing"),
+            (
+                {"response_format": {"type": "json_schema", "json_schema": None}},
+                "response_format.json_schema: is missing",
+            ),
+            ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema: "),
             ({"session_id": "x" * 257}, "session_id"),
             ({"provider": []}, "provider"),
             ({"provider": {"onyl": ["x"]}}, "provider"),

@@ -199,7 +199,7 @@ class TestAnswerFormat:
         """Nothing is said of it."""
         assert "generationConfig" not in body_of(response_format=form)
 
-    @pytest.mark.parametrize("form", [{"type": "grammar", "grammar": "x"}, {"type": "json_schema"}])
+    @pytest.mark.parametrize("form", [{"type": "grammar", "grammar": "x"}, {"type": "python"}])
     def test_what_the_api_has_not(self, form: object) -> None:
         """An answer in another form would be of no use."""
         with pytest.raises(Refused, match="response format"):

@@ -93,7 +93,6 @@ class TestRequest:
                 r"\['x'\]",
             ),
             ({"response_format": {"type": "grammar"}}, "'grammar'"),
-            ({"response_format": {"type": "json_schema"}}, "'json_schema'"),
             ({"modalities": ["audio"]}, "modalities"),
         ],
     )

@@ -98,7 +98,9 @@ FIELDS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={
         "provider": PREFERENCES,
         "tools": st.just([{"type": "function", "function": {"name": "f"}}]),
-        "response_format": st.sampled_from([{"type": "json_object"}, {"type": "json_schema"}]),
+        "response_format": st.sampled_from(
+            [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "n"}}]
+        ),
         "temperature": st.just(0.5),
         "max_tokens": st.sampled_from([5, 500]),
         "service_tier": st.sampled_from(["priority", "flex", "default"]),

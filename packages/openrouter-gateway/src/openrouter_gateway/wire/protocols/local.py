@@ -198,9 +198,7 @@ def _answer_schema(params: ChatParams) -> dict[str, Any] | None:
         return None
     if form.type == "json_object":
         return {"type": "object"}
-    if form.type == "json_schema":
-        if form.json_schema is None:
-            raise Refused("the response format 'json_schema' lacks its member 'json_schema'")
+    if form.type == "json_schema" and form.json_schema is not None:
         return form.json_schema.schema or {"type": "object"}
     raise Refused(f"the response format {form.type!r} is not known to the embedded model")
 

@@ -49,6 +49,9 @@ def parse(body: bytes) -> ChatRequest:
 def _decode(body: bytes) -> ChatRequest:
     request = ChatRequest(params=_decode_params(body), fields=_decode_fields(body))
     _check_trace(request.fields)
+    form = request.params.response_format
+    if form is not None and form.type == "json_schema" and form.json_schema is None:
+        raise BadRequest("response_format.json_schema: is missing")
     if "reasoning" in request.fields:
         _check_reasoning(request.fields)
     return request
