@@ -325,6 +325,31 @@ class TestResponses:
         assert REASONING[:2] == [item for item in sent if item["type"] == "reasoning"]
         assert ["call_1", "call_2"] == [item["call_id"] for item in sent if item["type"] == "function_call"]
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_two_turns_with_custom_tools(self, gateway: Gateway, provider: ResponsesProvider, *, stream: bool) -> None:
+        """Text is what the caller gets and gives; the provider has functions, which every model knows."""
+        tools = [{"type": "custom", "name": name} for name in ("weather_here", "weather_there")]
+        fields: Json = {"tools": tools, "stream": stream}
+        first = respond(gateway, "fake/agent", **fields)
+        events = events_of(first) if stream else []
+        response = events[-1]["response"] if stream else first.json()
+        calls = [item for item in response["output"] if item["type"] == "custom_tool_call"]
+        assert [("weather_here", "San Francisco"), ("weather_there", "Los Angeles")] == [
+            (call["name"], call["input"]) for call in calls
+        ]
+        for call in calls if stream else ():
+            pieces = [event for event in events if event.get("item_id") == call["id"] and "delta" in event]
+            assert {"response.custom_tool_call_input.delta"} == {event["type"] for event in pieces}
+            assert call["input"] == "".join(event["delta"] for event in pieces)
+        outputs = [{"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "ok"} for call in calls]
+
+        second = respond(gateway, "fake/agent", input=[QUESTION, *response["output"], *outputs], **fields)
+
+        answer = events_of(second)[-1]["response"] if stream else second.json()
+        assert ("completed", TEXT) == (answer["status"], answer["output_text"])
+        sent = [item for item in provider.requests[-1]["input"] if item["type"] == "function_call"]
+        assert ['{"input":"San Francisco"}', '{"input":"Los Angeles"}'] == [item["arguments"] for item in sent]
+
     def test_what_ends_early(self, gateway: Gateway) -> None:
         """Incomplete answers say so; failed ones carry the API's code and the exact type."""
         length = respond(gateway, "fake/length").json()

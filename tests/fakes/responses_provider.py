@@ -138,12 +138,12 @@ def output_for(body: Json) -> list[Json]:
         return [_message("msg_1", _text_part(TEXT, [CITATION]))]
     if any(item["type"] == "function_call_output" for item in items):
         return [REASONING[2], _message("msg_1", _text_part(TEXT, []))]
-    first, second = (tool["name"] for tool in body["tools"])
+    first, second = body["tools"]
     return [
         REASONING[0],
-        _call("fc_1", "call_1", first, '{"location": "San Francisco"}'),
+        _call("fc_1", "call_1", first, "San Francisco"),
         REASONING[1],
-        _call("fc_2", "call_2", second, '{"location": "Los Angeles"}'),
+        _call("fc_2", "call_2", second, "Los Angeles"),
     ]
 
 
@@ -155,14 +155,16 @@ def _text_part(text: str, annotations: list[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
 
 
-def _call(item_id: str, call_id: str, name: str, arguments: str) -> Json:
+def _call(item_id: str, call_id: str, tool: Json, place: str) -> Json:
+    """Return a call of a tool with a place for its one parameter."""
+    (parameter,) = tool["parameters"].get("required", ["location"])
     return {
         "id": item_id,
         "type": "function_call",
         "status": "completed",
         "call_id": call_id,
-        "name": name,
-        "arguments": arguments,
+        "name": tool["name"],
+        "arguments": json.dumps({parameter: place}),
     }
 
 

@@ -1,5 +1,8 @@
 """Custom tools, whose input is free text, as functions with one text parameter: the form that every provider knows.
 
+Providers of the Responses API get them in this form, too: llama.cpp's skips custom tools (github.com/ggml-org/llama.cpp
+issue 23465, 2026-05), Ollama's refuses their calls (github.com/ollama/ollama issue 17673, 2026-09).
+
 Shapes: github.com/openai/openai-openapi at f85dbe2 (2026-08-21), `CustomToolParam`, `CustomToolCall`.
 """
 
