@@ -50,6 +50,7 @@ class Observability:
     ) -> None:
         broadcast, workers = settings.broadcast, settings.server.workers
         self._configured = list(configured)
+        self._stored: list[Destination] = []
         self._identify = identify
         self._spool_directory = broadcast.spool_directory
         self._flush_timeout_s = broadcast.flush_timeout_s
@@ -96,7 +97,7 @@ class Observability:
     async def reconfigure(self, configured: Sequence[Destination]) -> None:
         """Broadcast to these from now on, and to those of the database."""
         self._configured = list(configured)
-        await self._use(self._destinations.all)
+        await self._use(self._stored)
 
     async def close(self) -> None:
         """Deliver what can be delivered in time, and leave the rest on disk."""
@@ -127,6 +128,7 @@ class Observability:
             allow_management(grant)
 
     async def _use(self, stored: Sequence[Destination]) -> None:
+        self._stored = list(stored)  # at once: a reload that comes while this waits must not bring back what was before
         await self._broadcaster.set_destinations([*self._configured, *keep_usable(stored)])
 
     async def _send(self, request: HTTPRequest) -> HTTPReply:
