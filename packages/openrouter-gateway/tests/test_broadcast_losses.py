@@ -1,9 +1,11 @@
 """What is lost, and that it is counted."""
 
 from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import pytest
-from broadcast_receiver import receiving
+from broadcast_receiver import Receiver, receiving
 from broadcast_running import Setup, eventually, is_empty, running, webhook
 
 from openrouter_gateway.broadcast.attempt import HTTPReply
@@ -106,3 +108,50 @@ class TestUnexpected:
             assert bool(waiting) == again.of("one").counts.dropped
             await again.broadcaster.close(timeout_s=0.5)
         assert is_empty(tmp_path)
+
+
+class TestGroups:
+    """Spans that several generations are below: what is sent later must not hang below one that never came."""
+
+    SESSION: Final[dict[str, Any]] = {"session_id": "s-1", "trace": {"span_name": "turn"}}
+
+    def _names(self, receiver: Receiver) -> list[list[str]]:
+        return [[span["name"] for span in arrival.spans] for arrival in receiver.accepted]
+
+    async def test_what_was_refused_had_them(self) -> None:
+        """They come with the next generation, and with no other after that."""
+        async with receiving() as receiver, running(webhook("one", receiver.url)) as setup:
+            receiver.behave = lambda _: 400
+            await setup.run(1, **self.SESSION)
+            receiver.behave = lambda _: 200
+            await setup.run(2, **self.SESSION)
+            assert [["a/one", "turn", "a/one"], ["a/one"]] == self._names(receiver)
+
+    @pytest.mark.parametrize("limits", [{"disk_bytes": 0, "memory_bytes": 4000}, {"disk_bytes": 2000}])
+    async def test_what_had_no_room_had_them(self, tmp_path: Path, limits: dict[str, int]) -> None:
+        """In memory, or on disk."""
+        bounds = Limits(timeout_s=10, **limits)
+        async with (
+            receiving() as receiver,
+            running(webhook("one", receiver.url), directory=tmp_path, limits=bounds) as setup,
+        ):
+            receiver.behave = lambda _: 503
+            await setup.run(30, **self.SESSION)
+            assert setup.of("one").counts.dropped
+            receiver.behave = lambda _: 200
+            await eventually(lambda: not setup.of("one").waiting, setup.time)
+            await setup.run(1, **self.SESSION)
+            known = {span["spanId"] for arrival in receiver.accepted for span in arrival.spans}
+            parents = {span.get("parentSpanId") for arrival in receiver.accepted for span in arrival.spans}
+            assert {None} == parents - known
+
+    async def test_it_is_at_another_place_now(self) -> None:
+        """Where nothing has come yet; another name is no other place."""
+        async with receiving() as receiver, receiving() as other, running(webhook("one", receiver.url)) as setup:
+            await setup.run(1, **self.SESSION)
+            for url in (receiver.url, other.url):
+                renamed = msgspec.structs.replace(webhook("one", url), name="renamed")
+                await setup.broadcaster.set_destinations([renamed])
+                await setup.run(1, **self.SESSION)
+            whole = ["a/one", "turn", "a/one"]
+            assert ([whole, ["a/one"]], [whole]) == (self._names(receiver), self._names(other))

@@ -104,6 +104,8 @@ class Courier:
         """
         check_destination(destination)
         self.flush()  # what is encoded already is so for the old configuration
+        if destination.config != self.destination.config:
+            self._roots.clear()  # it may be at another place now, which has no group spans
         self._set(destination)
         self._failures = self._refused = 0
         self._wake()
@@ -206,6 +208,7 @@ class Courier:
 
     def _drop(self, item: Item) -> None:
         self.counts.dropped += item.payload.traces
+        self._roots.clear()  # group spans may be among what is lost: they are sent again with what comes next
 
     def _wake(self) -> None:
         self._changed.set()
@@ -370,6 +373,7 @@ class Courier:
         elif traces == 1:
             self._refused += 1
         if rejected:
+            self._roots.clear()  # see `_drop`
             _log.error("%s refuses %d traces for good: %s", self._name, rejected, outcome.reason)
         await self._forget(item)
         self._recover()
@@ -461,8 +465,10 @@ class Courier:
         return spool is not None and self._may_have(item) and await to_the_end(spool.append, item.payload)
 
     def _note_dropped(self, spool: Spool) -> None:
-        self.counts.dropped += spool.dropped
-        spool.dropped = 0
+        if spool.dropped:
+            self.counts.dropped += spool.dropped
+            spool.dropped = 0
+            self._roots.clear()  # see `_drop`
 
     @property
     def _name(self) -> str:
