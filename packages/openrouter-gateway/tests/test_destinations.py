@@ -539,6 +539,8 @@ class TestConfigs:
             ("webhook", {"url": f"http://{CANARY}@x:y/"}, r"config\.url: is not a valid URL"),
             ("webhook", {"method": "DELETE"}, "method"),
             ("webhook", {"headers": {"a b": "x"}}, "headers"),
+            ("webhook", {"headers": {"Content-Length": "1"}}, "headers: Content-Length"),
+            ("langfuse", {"headers": {"transfer-encoding": "chunked"}}, "headers: transfer-encoding"),
             ("webhook", {"headers": {"X-Key": f"{CANARY}\r\nX: y"}}, "headers"),
             ("langfuse", {"secretKey": f"{CANARY}\n"}, "secretKey"),
             ("langfuse", {"secretKey": ""}, "secretKey"),

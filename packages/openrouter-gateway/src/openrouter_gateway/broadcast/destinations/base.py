@@ -18,6 +18,9 @@ Verdict: TypeAlias = Literal["accepted", "retry", "rejected"]
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What header names are made of (RFC 9110, 5.6.2)."""
 
+_OF_MESSAGES: Final = frozenset({"content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
+"""Headers that say how a request is sent: who sends it knows that (RFC 9112, 6; RFC 9110, 7.8 and 10.1)."""
+
 _DATA_AT_FAULT: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
 """Sending the same again cannot help."""
 
@@ -161,6 +164,8 @@ def parse_config(kind: Kind, fields: Mapping[str, Any]) -> Config:
     for name, value in config.headers.items():
         if not _TOKEN.fullmatch(name) or not is_sendable(value.reveal()):
             raise InvalidConfig("config.headers: a name or value has characters that cannot be sent")
+        if name.lower() in _OF_MESSAGES:
+            raise InvalidConfig(f"config.headers: {name} is for the gateway to say")
     kind.check(config)
     return config
 
