@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 from broadcast_receiver import Receiver, receiving
-from broadcast_running import Setup, eventually, is_empty, running, webhook
+from broadcast_running import Setup, eventually, is_empty, running, spooled, webhook
 
 from openrouter_gateway.broadcast.attempt import HTTPReply
 from openrouter_gateway.broadcast.destinations.base import HTTPRequest
@@ -24,6 +24,13 @@ class Broken:
         if self._mark in request.body and self.status == 200:
             raise RuntimeError("it was not foreseen")
         return HTTPReply(status=self.status)
+
+
+def damage(directory: Path) -> None:
+    """Change the last byte of each file."""
+    for file in directory.rglob("*.spool"):
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 0xFF]))
 
 
 class TestGone:
@@ -108,6 +115,19 @@ class TestUnexpected:
             assert bool(waiting) == again.of("one").counts.dropped
             await again.broadcaster.close(timeout_s=0.5)
         assert is_empty(tmp_path)
+
+    async def test_what_the_disk_damaged(self, tmp_path: Path) -> None:
+        """It is lost, and counted."""
+        async with running(webhook("one", "http://127.0.0.1:9"), directory=tmp_path) as setup:
+            await setup.run(3)
+        damage(tmp_path)
+        async with receiving() as receiver, running(webhook("one", receiver.url), directory=tmp_path) as setup:
+            assert 3 == setup.of("one").waiting
+            await eventually(lambda: not setup.of("one").waiting)
+            counts = setup.of("one").counts
+            assert counts.dropped
+            assert 3 == counts.delivered + counts.dropped
+            assert not spooled(tmp_path)
 
 
 class TestGroups:

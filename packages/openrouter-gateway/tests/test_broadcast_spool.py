@@ -184,6 +184,18 @@ class TestSpool:
         assert len(kept) >= place // (len(content) // 5 + 1) if flip else True
         assert 0 == again.size
 
+    def test_what_cannot_be_read_back_is_counted(self, tmp_path: Path) -> None:
+        """What is behind it in its file, too."""
+        spool = opened(tmp_path / "d")
+        for number in range(3):
+            spool.append(payload(number, size=100 * number, traces=number + 1))
+        (file,) = files(tmp_path / "d")
+        content = bytearray(file.read_bytes())
+        content[len(content) // 4] ^= 0xFF
+        file.write_bytes(content)
+        assert ([0], 5) == (drain(spool), spool.dropped)
+        assert (0, 0) == (spool.traces, spool.size)
+
     def test_a_directory_that_cannot_be_used(self, tmp_path: Path) -> None:
         (tmp_path / "d").write_text("a file")
         with pytest.raises(OSError, match="exists"):

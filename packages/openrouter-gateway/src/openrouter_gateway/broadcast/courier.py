@@ -347,6 +347,7 @@ class Courier:
             return
         async with self._disk:
             found = await to_the_end(spool.load)
+        self._note_dropped(spool)  # what could not be read
         if found is not None:
             self._backlog.put_loaded(*found)
 

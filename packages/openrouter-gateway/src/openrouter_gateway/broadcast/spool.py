@@ -175,8 +175,13 @@ class Spool:
                 segment = self._loaded.pop(0)
             else:
                 return
-            self.dropped += segment.traces
+            self._lose(segment, segment.traces)
             self._remove(segment)
+
+    def _lose(self, segment: Segment, traces: int) -> None:
+        segment.traces -= traces
+        self.traces -= traces
+        self.dropped += traces
 
     def load(self) -> tuple[Segment, list[Payload]] | None:
         """Return the oldest segment that is not loaded, with its payloads; None if there is none.
@@ -188,6 +193,7 @@ class Spool:
             if segment is self._current:
                 self._current = None
             payloads = _read(segment)
+            self._lose(segment, max(0, segment.traces - sum(payload.traces for payload in payloads)))
             if payloads:
                 segment.left = len(payloads)
                 self._loaded.append(segment)
