@@ -77,6 +77,20 @@ class TestGone:
         assert "is gone" not in caplog.text
 
 
+class TestEnd:
+    """A process that ends while a destination is down."""
+
+    @pytest.mark.parametrize("has_disk", [True, False])
+    async def test_what_nothing_keeps_is_told(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, has_disk: bool
+    ) -> None:
+        """Counts end with the process; a line does not."""
+        async with running(webhook("one", "http://127.0.0.1:9"), directory=tmp_path if has_disk else None) as setup:
+            await setup.run(3)
+        assert has_disk == bool(spooled(tmp_path))
+        assert has_disk != ("3 traces that waited are lost" in caplog.text)
+
+
 class TestUnexpected:
     """Failures that nobody foresaw, here of what sends requests."""
 

@@ -80,7 +80,6 @@ class Courier:
         self._spool: Spool | None = None
         self._disk = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing = False
         self.counts = Counts()
 
     def __repr__(self) -> str:
@@ -234,7 +233,6 @@ class Courier:
     async def close(self, timeout_s: float) -> None:
         """Deliver what waits, if it can be done in time; leave the rest on disk."""
         self.flush()
-        self._closing = True
         self._wake()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -243,11 +241,15 @@ class Courier:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        spool = self._spool
+        self._say_what_is_withheld()
+        spool, lost = self._spool, -self.counts.dropped
         for item in self._backlog.clear():
             if not await self._keep_on_disk(spool, item):
                 self._drop(item)
+        lost += self.counts.dropped - self._withheld
         self._say_what_is_withheld()
+        if lost:
+            _log.warning("%s: %d traces that waited are lost, as they cannot be kept on disk", self._name, lost)
         if spool is not None:
             self._spool = None
             self._note_dropped(spool)
