@@ -1,5 +1,6 @@
 """What `doctor` and `activity` are made of: findings that are one line, sums that are exact, bars that fit."""
 
+import asyncio
 import datetime as dt
 import sqlite3
 from collections.abc import Sequence
@@ -48,6 +49,13 @@ class TestActivity:
         assert [2, 0, 1] == [row["requests"] for row in shown["day"]]
         assert ["a/0", "a/2", "a/1"] == [row["model"] for row in shown["model"]]
         assert ["hash-0", "hash-2", None] == [row["key_hash"] for row in shown["key"]]
+
+    def test_looking_makes_no_database(self, tmp_path: Path) -> None:
+        """A ledger that is not there has nothing in it, and a mistyped one is not made."""
+        file = tmp_path / "not there" / "ledger.db"
+        report = asyncio.run(read_report(f"sqlite:///{file}", TODAY, 30, tuple(Group)))
+        assert (0, {group: [] for group in Group}) == (report.total.requests, report.groups)
+        assert [] == list(tmp_path.iterdir())
 
     def test_bars_are_as_long_as_shares(self) -> None:
         """The longest has 24 cells, the least an eighth of one, nothing has none; other terminals get plain ones."""

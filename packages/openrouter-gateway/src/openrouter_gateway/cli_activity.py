@@ -101,6 +101,8 @@ async def read_report(url: str, today: dt.date, days: int, wanted: tuple[Group, 
     since = max(today - dt.timedelta(days=days - 1), dt.date(1970, 1, 1))
     since_us, until_us = (_to_us(day) for day in (since, today + dt.timedelta(days=1)))
     database = Database(url)
+    if not database.exists():  # where nothing was ever recorded, looking leaves nothing behind
+        return Report(since=since, until=today, total=Activity(), groups={group: [] for group in wanted}, names={})
     await database.open()
     try:
         async with database.transaction(isolation="REPEATABLE READ") as connection:

@@ -38,11 +38,9 @@ async def _check_database(settings: Settings, timeout_s: float, *, offline: bool
     check = "ledger database"
     try:
         database = Database(settings.ledger.database_url)
-        if database.url.get_backend_name() == "sqlite":
-            file = Path(database.url.database or "")
-            if not file.exists():  # noqa: ASYNC240 - nothing else runs that could not wait
-                return _missing_file(check, file)
-        elif offline:
+        if not database.exists():
+            return _missing_file(check, Path(database.url.database or ""))
+        if offline and database.url.get_backend_name() != "sqlite":
             return skipped(check, OFFLINE)
         async with asyncio.timeout(timeout_s):
             revision = await database.read_revision()

@@ -127,6 +127,10 @@ class Database:
             await self.close()
             raise
 
+    def exists(self) -> bool:
+        """Return whether there is a file to open; a server says so itself when it is opened."""
+        return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
+
     async def read_revision(self) -> str | None:
         """Return the revision of a schema that may be another version's; None where there is none. Changes nothing.
 
