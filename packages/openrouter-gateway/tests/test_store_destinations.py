@@ -378,6 +378,8 @@ class TestTwoProcesses:
                 kept["privacy_mode"],
             )
             assert f"Bearer {CANARY}" == one.store.all[0].config["headers"]["Authorization"]
+            for method, place, body in (("GET", f"{PATH}/a\0", None), ("PATCH", path, {"name": "a\0"})):
+                await one.refuse(BadRequest, method, place, body)
             await one.call("DELETE", path)
             await other.refuse(NotFound, "PATCH", path, {"name": "late"})
 

@@ -24,6 +24,7 @@ from openrouter_gateway.core.account import Key, Rates, Reset
 from openrouter_gateway.core.catalog import AccountPolicy, Catalog
 from openrouter_gateway.edge.catalog import HealthOf, endpoints_object, models_object
 from openrouter_gateway.edge.model_query import parse_query
+from openrouter_gateway.edge.texts import check_url
 from openrouter_gateway.errors import BadRequest, NotFound
 from openrouter_gateway.routing.policy import permitted
 from openrouter_gateway.stores.accountant import Accountant
@@ -114,7 +115,7 @@ def build_account_routes(
         async def handle(request: Request) -> Response:
             credential = credential_of(dict(request.scope["headers"]))
             grant = office().accountant.identify(credential)
-            _check_texts(request)
+            check_url(request)
             return await handler(request, grant)
 
         return handle
@@ -384,12 +385,6 @@ def _allow_reading(grant: Grant) -> None:
 
 def _no_key() -> NotFound:
     return NotFound("API key not found")
-
-
-def _check_texts(request: Request) -> None:
-    """PostgreSQL has no NUL in its texts and refuses a question with one."""
-    if any("\0" in text for text in (*request.path_params.values(), *request.query_params.values())):
-        raise BadRequest("The request's URL must not have the character NUL")
 
 
 def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:

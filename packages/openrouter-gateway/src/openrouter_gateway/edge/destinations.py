@@ -27,6 +27,7 @@ from openrouter_gateway.core.destination import (
     KeyHashes,
     SamplingRate,
 )
+from openrouter_gateway.edge.texts import check_body, check_url
 from openrouter_gateway.errors import BadRequest, NotFound
 from openrouter_gateway.stores.destinations import MOST_PER_TYPE, Destinations, TooMany
 
@@ -99,6 +100,7 @@ def build_destination_routes(
     def managed(handlers: Mapping[str, Handler]) -> Handler:
         async def handle(request: Request) -> Response:
             allow_management(observatory().identify(credential_of(dict(request.scope["headers"]))))
+            check_url(request)
             return await handlers["GET" if request.method == "HEAD" else request.method](request)
 
         return handle
@@ -244,6 +246,7 @@ def _object(destination: Destination) -> dict[str, Any]:
 
 def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:
     """The reason names fields and types, never values: they may be credentials."""
+    check_body(body)
     try:
         return decode(body)
     except msgspec.ValidationError as error:
