@@ -120,10 +120,12 @@ class TestRules:
         ("field", "operator", "value", "reason"),
         [
             ("model", "regex", "(", "pattern for model"),
+            ("model", "contains", None, "model contains: value is missing"),
+            ("total_cost", "not_equals", None, "value is missing"),
             ("output", "regex", "a(?!b)", "pattern for output.*without look-around"),
             ("total_cost", "contains", "1", "is a number"),
             ("total_cost", "gt", "many", "needs a number"),
-            ("model", "gt", None, "needs a number"),
+            ("model", "gt", None, "value is missing"),
             ("total_tokens", "equals", "NaN", "needs a number"),
         ],
     )

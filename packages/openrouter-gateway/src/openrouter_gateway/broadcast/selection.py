@@ -123,9 +123,11 @@ def _compile_rule(rule: FilterRule) -> Callable[[Record], bool]:
     facts = _FACTS[rule.field]
     if rule.operator == "exists":
         return lambda record: bool(facts(record))
+    if rule.value is None:
+        raise ValueError(f"filter_rules: {rule.field} {rule.operator}: value is missing")
     if rule.field in _NUMBERS or rule.operator in ("gt", "lt", "gte", "lte"):
         return _compile_number(rule, facts)
-    wanted = "" if rule.value is None else str(rule.value)
+    wanted = str(rule.value)
     if rule.operator == "regex":
         search = _compile_pattern(rule, wanted)
         return lambda record: any(search(str(fact)[:_SEARCHED]) for fact in facts(record))
