@@ -21,8 +21,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OF_MESSAGES: Final = frozenset({"content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 """Headers that say how a request is sent: who sends it knows that (RFC 9112, 6; RFC 9110, 7.8 and 10.1)."""
 
-_DATA_AT_FAULT: Final = frozenset({400, 411, 413, 414, 415, 422, 431})
-"""Sending the same again cannot help."""
+_DATA_AT_FAULT: Final = frozenset({400, 413, 415, 422})
+"""Sending the same again cannot help. What is wrong with a request's address or headers, an operator can put right."""
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/?#]*@")
 _QUERY_VALUE: Final = re.compile(r"([?&][^=&#]*=)[^&#]+")
