@@ -269,13 +269,14 @@ class TestEndpointFilters:
         ("fields", "expected"),
         [
             ({"temperature": 1}, ["knows", "most"]),
-            ({"temperature": 1, "tools": []}, ["knows"]),
+            ({"temperature": 1, "tools": [{"type": "function", "function": {"name": "f"}}]}, ["knows"]),
+            ({"temperature": 1, "tools": []}, ["knows", "most"]),
             ({"temperature": 1, "tools": None}, ["knows", "most"]),
             ({"max_price": 1, "unknown_field": 1, "stream": True}, ["unknown", "knows", "most"]),
         ],
     )
     def test_require_parameters(self, fields: dict[str, object], expected: list[str]) -> None:
-        """Parameters that are set must be supported; null is not set, and other fields are no parameters."""
+        """Parameters that are set must be supported; null and empty lists are not set, other fields no parameters."""
         catalog = make_catalog(
             make_endpoint("unknown"),
             make_endpoint("knows", parameters={"temperature", "tools"}),
