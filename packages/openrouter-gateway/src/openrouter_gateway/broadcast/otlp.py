@@ -103,6 +103,20 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
+def read_varint(body: bytes, position: int) -> tuple[int, int]:
+    """Return the number that begins at a position, and where it ends.
+
+    Raises:
+        ValueError: the body ends within it, or it is longer than 64 bits are.
+    """
+    number = 0
+    for shift, byte in zip(range(0, 70, 7), body[position : position + 10], strict=False):
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position + shift // 7 + 1
+    raise ValueError("there is no whole number")
+
+
 def _field(number: int, content: bytes) -> bytes:
     return b"%c%b%b" % (number << 3 | 2, _varint(len(content)), content)
 

@@ -5,12 +5,13 @@ encoding of the request; what it rejected must not be sent again (opentelemetry.
 2026-11-27). An answer that says nothing of the kind, or is none of OTLP's, has accepted everything.
 """
 
+import contextlib
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from openrouter_gateway.broadcast.otlp import CONTENT_TYPES
+from openrouter_gateway.broadcast.otlp import CONTENT_TYPES, read_varint
 
 _LENGTH_DELIMITED: Final = 2
 _VARINT: Final = 0
@@ -63,26 +64,15 @@ def _fields(body: bytes) -> list[tuple[int, int | bytes]]:
     """Return the fields up to what is no text and no number, of which an answer has none (protobuf.dev, Encoding)."""
     fields: list[tuple[int, int | bytes]] = []
     position = 0
-    while position < len(body):
-        tag, position = _varint(body, position)
-        held, position = _varint(body, position)
-        if tag & 7 == _VARINT:
-            fields.append((tag >> 3, held))
-        elif tag & 7 == _LENGTH_DELIMITED:
-            fields.append((tag >> 3, body[position : position + held]))
-            position += held
-        else:
-            break
+    with contextlib.suppress(ValueError):  # of what is cut off, the whole fields count
+        while position < len(body):
+            tag, position = read_varint(body, position)
+            held, position = read_varint(body, position)
+            if tag & 7 == _VARINT:
+                fields.append((tag >> 3, held))
+            elif tag & 7 == _LENGTH_DELIMITED:
+                fields.append((tag >> 3, body[position : position + held]))
+                position += held
+            else:
+                break
     return fields
-
-
-def _varint(body: bytes, position: int) -> tuple[int, int]:
-    number, shift = 0, 0
-    while position < len(body) and shift < 70:
-        byte = body[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return number, position

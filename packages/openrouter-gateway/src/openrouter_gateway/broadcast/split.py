@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from openrouter_gateway.broadcast.destinations.base import Payload
-from openrouter_gateway.broadcast.otlp import CONTENT_TYPES, join_parts
+from openrouter_gateway.broadcast.otlp import CONTENT_TYPES, join_parts, read_varint
 
 
 class _Export(Struct, rename="camel"):
@@ -33,7 +33,7 @@ def halve(payload: Payload) -> tuple[Payload, Payload] | None:
     part, join = form
     try:
         parts = part(payload.body)
-    except (msgspec.DecodeError, IndexError):
+    except ValueError:
         return None
     if len(parts) != payload.traces:
         return None
@@ -57,14 +57,7 @@ def _part_protobuf(body: bytes) -> list[bytes]:
     parts: list[bytes] = []
     start = 0
     while start < len(body):
-        position, length, shift = start + 1, 0, 0
-        while True:
-            byte = body[position]
-            position += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
+        length, position = read_varint(body, start + 1)
         parts.append(body[start : position + length])
         start = position + length
     return parts
