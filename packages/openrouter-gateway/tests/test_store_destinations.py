@@ -380,6 +380,7 @@ class TestTwoProcesses:
             assert f"Bearer {CANARY}" == one.store.all[0].config["headers"]["Authorization"]
             for method, place, body in (("GET", f"{PATH}/a\0", None), ("PATCH", path, {"name": "a\0"})):
                 await one.refuse(BadRequest, method, place, body)
+            assert 200 == (await one.call("PATCH", path, {"name": "a\\u0000"}))[0], "these are six characters"
             await one.call("DELETE", path)
             await other.refuse(NotFound, "PATCH", path, {"name": "late"})
 

@@ -1,13 +1,14 @@
 """Texts that no database of ours would take: PostgreSQL has no NUL in its own, and refuses a question with one."""
 
+import re
 from typing import Final
 
 from starlette.requests import Request
 
 from openrouter_gateway.errors import BadRequest
 
-_ESCAPED: Final = b"\\u0000"
-"""In JSON there is no other way to write it."""
+_ESCAPED: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON writes it; behind another backslash it is six characters that may be anything."""
 
 
 def check_url(request: Request) -> None:
@@ -18,5 +19,5 @@ def check_url(request: Request) -> None:
 
 def check_body(body: bytes) -> None:
     """Raise `BadRequest` for JSON that has one."""
-    if _ESCAPED in body:
+    if _ESCAPED.search(body):
         raise BadRequest("The request body must not have the character NUL")
