@@ -45,12 +45,18 @@ def estimate(request: ChatRequest, endpoints: Iterable[Endpoint]) -> Estimate:
     cost, most = _ZERO, 0
     for endpoint in endpoints:
         completion = _most_completion(endpoint, stated, prompt) * choices
-        most = max(most, completion if stated else min(completion, TYPICAL_COMPLETION_TOKENS * choices))
-        if endpoint.price is not None:
-            cost = max(cost, _most_cost(endpoint.price.at(prompt), prompt, completion, extras))
-            if endpoint.price.overrides:
-                cost = max(cost, _most_cost(endpoint.price.at(_LONGER * prompt), prompt, completion, extras))
-    return Estimate(cost, prompt + most)
+        if completion > most:
+            most = completion
+        price = endpoint.price
+        if price is None:
+            continue
+        if price.overrides:
+            cost = max(cost, _most_cost(price.at(_LONGER * prompt), prompt, completion, extras))
+            price = price.at(prompt)
+        here = _most_cost(price, prompt, completion, extras)
+        if here > cost:
+            cost = here
+    return Estimate(cost, prompt + (most if stated else min(most, TYPICAL_COMPLETION_TOKENS * choices)))
 
 
 def _most_completion(endpoint: Endpoint, stated: int | None, prompt: int) -> int:
@@ -62,28 +68,22 @@ def _most_completion(endpoint: Endpoint, stated: int | None, prompt: int) -> int
 
 
 def _most_cost(price: Price, prompt: int, completion: int, extras: Counter[str]) -> Decimal:
-    reading, writing = [price.prompt, price.cache_write], (price.completion, price.internal_reasoning)
+    read, written = price.dearest
+    if not extras:
+        return prompt * read + completion * written + price.request
     if extras["hour"]:
-        reading.append(price.cache_write_1h)
+        read = max(read, price.cache_write_1h or _ZERO)
     if extras["image_url"]:
-        reading.append(price.image_token)
+        read = max(read, price.image_token or _ZERO)
     if extras["input_audio"]:
-        reading.append(price.audio)
+        read = max(read, price.audio or _ZERO)
     return (
-        prompt * _dearest(reading)
-        + completion * _dearest((*writing, price.audio_output, price.image_output))
+        prompt * read
+        + completion * written
         + price.request
         + extras["image_url"] * (price.image or _ZERO)
         + extras["search"] * (price.web_search or _ZERO)
     )
-
-
-def _dearest(rates: Iterable[Decimal | None]) -> Decimal:
-    found = _ZERO
-    for rate in rates:
-        if rate is not None and rate > found:
-            found = rate
-    return found
 
 
 def _read_extras(request: ChatRequest) -> Counter[str]:

@@ -17,7 +17,7 @@ class PriceOverride(Struct, frozen=True, kw_only=True):
     rates: dict[str, Decimal]
 
 
-class Price(Struct, frozen=True, kw_only=True):
+class Price(Struct, frozen=True, kw_only=True, dict=True):
     """USD per token, per request, per image or per search. None: the bucket is not priced apart, or not known.
 
     `image` is per input image, `image_token` and `image_output` per token; `audio`, `audio_output` and
@@ -40,6 +40,13 @@ class Price(Struct, frozen=True, kw_only=True):
     web_search: Decimal | None = None
     internal_reasoning: Decimal | None = None
     overrides: tuple[PriceOverride, ...] = ()
+
+    @cached_property
+    def dearest(self) -> tuple[Decimal, Decimal]:
+        """The highest rate of a token of text: of a prompt, which may be written to a cache, and of an answer."""
+        zero = Decimal(0)
+        written = (self.completion, self.internal_reasoning, self.audio_output, self.image_output)
+        return max(self.prompt, self.cache_write or zero, zero), max(zero, *(rate or zero for rate in written))
 
     def at(self, prompt_tokens: int) -> "Price":
         """Return the price for a prompt of so many tokens."""
