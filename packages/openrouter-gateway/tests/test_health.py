@@ -480,3 +480,30 @@ class HealthMachine(RuleBasedStateMachine):
 
 TestAnyHistory = HealthMachine.TestCase
 TestAnyHistory.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((0.0, 0.01, 0.01, 0.3, 2.0, 31.0)),
+            st.sampled_from(get_args(Verdict)),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=40,
+    )
+)
+@settings(deadline=None)
+def test_plans_read_what_is_so(attempts: list[tuple[float, Verdict, bool, bool]]) -> None:
+    """Views are only made anew when something has changed; until when speeds are known may be a second old."""
+    health, now = Health(), START
+    for pause_s, verdict, measured, begun in attempts:
+        now += pause_s
+        if begun:
+            health.begin(KEY, now)
+        speed = 1.0 if measured else None
+        health.record(KEY, now, verdict, latency_s=speed, tokens_per_s=speed)
+        read, record = health.views[KEY], health._records[KEY]
+        fresh = record.view()
+        assert msgspec.structs.replace(read, measured_until=0.0) == msgspec.structs.replace(fresh, measured_until=0.0)
+        assert fresh.measured_until - read.measured_until < 1

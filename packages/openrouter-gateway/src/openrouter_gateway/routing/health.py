@@ -132,6 +132,7 @@ class Health:
             record.count_tools(now, tally.tool_requests, tally.tool_successes)
             if tally.probing and record.open_until:
                 record.probing_until = now + OPEN_S
+                record.changed = True
             self._renew(key, record, now)
 
     def _record_of(self, key: str) -> "_Record":
@@ -143,7 +144,8 @@ class Health:
     def _renew(self, key: str, record: "_Record", now: float) -> None:
         if now - record.refreshed_at >= _REFRESH_S or record.refreshed_at > now:
             record.refresh(now)
-        self.views[key] = record.view()
+        if record.changed:
+            self.views[key] = record.view()
 
     def report(self, key: str, now: float) -> HealthReport:
         """Return what the models API shows of an endpoint."""
@@ -161,8 +163,8 @@ class _Record:
 
     __slots__ = (
         "_failed_at", "_failures", "_measured_until", "_openings", "_outage_until", "_percentiles",
-        "_standing", "_statistics", "coarse", "cooling_until", "fine", "latencies", "open_until", "probing_until",
-        "refreshed_at", "throughputs",
+        "_standing", "_statistics", "changed", "coarse", "cooling_until", "fine", "latencies", "open_until",
+        "probing_until", "refreshed_at", "throughputs",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -174,6 +176,7 @@ class _Record:
         self.open_until = 0.0  # 0: the circuit is closed
         self.probing_until = 0.0
         self.refreshed_at = float("-inf")
+        self.changed = True  # since the last view
         self._failures = 0
         self._failed_at = float("-inf")
         self._openings = 0
@@ -186,6 +189,8 @@ class _Record:
 
     def take(self, now: float, verdict: Verdict, pause_s: float, count: int = 1) -> None:
         """Count attempts that went alike, and move the circuit."""
+        if verdict != "served" or self._failures or self.probing_until:
+            self.changed = True
         self.probing_until = 0.0
         fine, coarse = self.fine.at(now), self.coarse.at(now)
         if verdict == "served":
@@ -206,6 +211,7 @@ class _Record:
             served, failed = _sums(self.fine.since(now, OUTAGE_S))
             significant = served < _NORMAL_UPTIME * (served + failed)
             self._outage_until = self._failed_at + OUTAGE_S if significant else 0.0
+            self.changed = True
 
     def _fail(self, now: float, count: int) -> None:
         self._failed_at = now
@@ -222,7 +228,10 @@ class _Record:
         for ring in rings:
             histogram = ring.at(now)
             histogram[place] = histogram.get(place, 0) + count
-        self._measured_until = now + _MEASURED_S
+        until = now + _MEASURED_S
+        if until - self._measured_until >= _REFRESH_S:
+            self._measured_until = until
+            self.changed = True
 
     def count_tools(self, now: float, requests: int, successes: int) -> None:
         """Count replies that call tools."""
@@ -233,6 +242,7 @@ class _Record:
     def refresh(self, now: float) -> None:
         """Work out what is too costly for every attempt."""
         self.refreshed_at = now
+        self.changed = True
         self._percentiles = (
             percentiles(self.latencies[0].since(now, _MEASURED_S), higher_is_better=False),
             percentiles(self.throughputs[0].since(now, _MEASURED_S), higher_is_better=True),
@@ -248,7 +258,8 @@ class _Record:
         self._statistics = (attempts, tool_requests, success)
 
     def view(self) -> EndpointHealth:
-        """Return the value that plans read."""
+        """Return the value that plans read, of everything up to now."""
+        self.changed = False
         attempts, tool_requests, tool_success = self._statistics
         latency, throughput = self._percentiles
         failing_until = max(self.open_until, self.probing_until)

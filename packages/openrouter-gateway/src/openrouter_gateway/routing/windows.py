@@ -16,22 +16,30 @@ _SMALLEST: Final = 1e-6
 class Rolling(Generic[S]):
     """One value per stretch of time, for the latest so many. `make` returns the value that a stretch begins with."""
 
-    __slots__ = ("_length", "_make", "_slots", "slot_s")
+    __slots__ = ("_begins", "_current", "_ends", "_length", "_make", "_slots", "slot_s")
+
+    _current: S
 
     def __init__(self, slot_s: float, length: int, make: Callable[[], S]) -> None:
         self.slot_s = slot_s
         self._length = length
         self._make = make
         self._slots: dict[int, S] = {}
+        self._begins = self._ends = 0.0  # of the stretch that was asked for last
 
     def at(self, now: float) -> S:
         """Return the value of the current stretch."""
+        if self._begins <= now < self._ends:
+            return self._current
         number = int(now // self.slot_s)
         slot = self._slots.get(number)
         if slot is None:
             while len(self._slots) >= self._length:
                 del self._slots[next(iter(self._slots))]
             slot = self._slots[number] = self._make()
+        self._current = slot
+        self._begins = number * self.slot_s
+        self._ends = self._begins + self.slot_s
         return slot
 
     def since(self, now: float, duration_s: float) -> Iterator[S]:
