@@ -1,8 +1,11 @@
 """The parts of the server's connection that decide on bytes."""
 
+import asyncio
+
 import pytest
 
 from openrouter_gateway.edge.connection import without_h2c_offer
+from openrouter_gateway.edge.transport import WholeAnswers
 
 BODY = b"upgrade: h2c\r\nis fine in a body"
 
@@ -29,3 +32,58 @@ def test_an_incomplete_head_is_left_alone() -> None:
     data = b"POST /x HTTP/1.1\r\nUpgrade: h2c\r\n"
 
     assert data == without_h2c_offer(data)
+
+
+class Wire(asyncio.Transport):
+    """What a transport was told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.told.append(bytes(data))
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+    def abort(self) -> None:
+        self.told.append("aborted")
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class TestWholeAnswers:
+    """A head goes out with what follows it."""
+
+    HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+    async def test_in_one_piece(self) -> None:
+        wire = Wire()
+        transport = WholeAnswers(wire)
+        transport.write(self.HEAD)
+        assert (wire.told, transport.get_write_buffer_size()) == ([], len(self.HEAD))
+        for piece in (b"{}", b"more", self.HEAD, b""):
+            transport.write(piece)
+        await asyncio.sleep(0)
+        assert wire.told == [self.HEAD + b"{}", b"more", self.HEAD]
+
+    async def test_a_head_alone_waits_for_no_body(self) -> None:
+        """A stream's first bytes may be long in coming, and an answer to HEAD has none."""
+        wire = Wire()
+        transport = WholeAnswers(wire)
+        transport.write(self.HEAD)
+        await asyncio.sleep(0)
+        assert wire.told == [self.HEAD]
+        transport.write(b"data: 1")
+        assert wire.told == [self.HEAD, b"data: 1"]
+
+    @pytest.mark.parametrize(("end", "told"), [("close", [HEAD, "closed"]), ("abort", ["aborted"])])
+    async def test_the_end(self, end: str, told: list[bytes | str]) -> None:
+        """Closing loses nothing, aborting sends nothing."""
+        wire = Wire()
+        transport = WholeAnswers(wire)
+        transport.write(self.HEAD)
+        getattr(transport, end)()
+        await asyncio.sleep(0)
+        assert wire.told == told

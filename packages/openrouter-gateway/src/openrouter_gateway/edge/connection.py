@@ -1,4 +1,4 @@
-"""The server's side of a connection: uvicorn's HTTP/1.1 protocol, with four gaps closed.
+"""The server's side of a connection: uvicorn's HTTP/1.1 protocol, with four gaps closed, over `WholeAnswers`.
 
 * A caller who pipelines requests and hangs up: uvicorn tells the newest request alone, and the one that runs goes on.
 * A head without end: the parser behind uvicorn has no limit.
@@ -7,11 +7,13 @@
 * What is not HTTP: uvicorn answers with plain text, of which clients of this API cannot read the error.
 """
 
+import asyncio
 import re
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from openrouter_gateway.edge.transport import WholeAnswers
 from openrouter_gateway.errors import BadRequest
 from openrouter_gateway.wire.skins import chat
 
@@ -32,6 +34,12 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._earlier: list[RequestResponseCycle] = []
+
+    def connection_made(  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn narrows it
+        self, transport: asyncio.Transport
+    ) -> None:
+        """A caller is there."""
+        super().connection_made(WholeAnswers(transport))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the caller."""
