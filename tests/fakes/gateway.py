@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import msgspec
@@ -96,7 +96,16 @@ def stored_generations(database: Path) -> list[dict[str, Any]]:
             await store.close()
         return [generation for generation in found if generation is not None]
 
-    return [msgspec.to_builtins(generation) for generation in asyncio.run(read())]
+    return [_with_defaults(generation) for generation in asyncio.run(read())]
+
+
+def _with_defaults(value: Any) -> Any:
+    """Return a value as JSON has it, but with all fields: encoders leave out what is as by default."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _with_defaults(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, list):
+        return [_with_defaults(item) for item in cast("list[Any]", value)]
+    return msgspec.to_builtins(value)
 
 
 def chat_body(model: str, **fields: Any) -> dict[str, Any]:

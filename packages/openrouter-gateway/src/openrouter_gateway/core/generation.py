@@ -27,7 +27,7 @@ class AttemptRecord(Struct, frozen=True, kw_only=True):
     provider_name: str | None = None
 
 
-class Generation(Struct, frozen=True, kw_only=True):
+class Generation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a generation when it is over. Times are unix seconds, durations are seconds.
 
     `usage` holds the counts that are billed: the provider's own ("native") unless `usage.estimated`. The normalized

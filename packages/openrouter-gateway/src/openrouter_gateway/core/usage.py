@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens. Every bucket is contained in `prompt_tokens` or `completion_tokens`, as on OpenRouter's wire.
 
     `search_units` is what some providers count instead when they rerank: each is a price per request.
