@@ -12,7 +12,7 @@ from ledger_strategies import ANY_GENERATION
 from openrouter_gateway.core.generation import AttemptRecord, Generation
 from openrouter_gateway.core.usage import Cost, Usage
 from openrouter_gateway.stores.lines import decode_line, encode_line
-from openrouter_gateway.stores.money import fits, join_usd, round_usd, split_usd
+from openrouter_gateway.stores.money import exact_units, join_usd, round_usd, split_usd
 from openrouter_gateway.stores.rows import Row, from_row, to_row
 from openrouter_gateway.stores.schema import GENERATIONS
 
@@ -41,7 +41,7 @@ class TestMoney:
         nano, atto = split_usd(amount)
 
         assert amount == join_usd(nano, atto)
-        assert fits(amount)
+        assert exact_units(amount) == units
         assert -(2**63) <= nano < 2**63
         assert 0 <= atto < 10**9
 
@@ -70,7 +70,7 @@ class TestMoney:
     )
     def test_what_is_finer_or_larger_than_can_be_kept(self, amount: str, kept: str) -> None:
         """Is rounded half to even, or cut to a million."""
-        assert not fits(Decimal(amount))
+        assert exact_units(Decimal(amount)) is None
         assert round_usd(Decimal(amount)) == Decimal(kept)
 
     @pytest.mark.parametrize(("amount", "shown"), [("10", "10"), ("0.10", "0.1"), ("1E+2", "100"), ("0E-9", "0")])

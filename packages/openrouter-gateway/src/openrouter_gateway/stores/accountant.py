@@ -26,7 +26,7 @@ from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.errors import GatewayError, PaymentRequired, RateLimited
 from openrouter_gateway.stores.accounts import Accounts
 from openrouter_gateway.stores.ledger import Tally
-from openrouter_gateway.stores.money import round_usd, usd_text
+from openrouter_gateway.stores.money import exact_units, round_usd, usd_text
 from openrouter_gateway.stores.rows import ended_us
 from openrouter_gateway.stores.state import (
     BEAT_INTERVAL_S,
@@ -354,9 +354,8 @@ def _text(units: int) -> str:
 
 def _charged(cost: Cost) -> int:
     """Return what the ledger's row of it adds to sums, where a cost that it cannot hold is rounded in its parts."""
-    total = cost.total
-    units = to_units(total)
-    if units <= _MOST_UNITS and to_usd(units) == total:
+    units = exact_units(cost.total)
+    if units is not None:
         return units
     parts = sum((round_usd(getattr(cost, name)) for name in Cost.__struct_fields__), Decimal(0))
     return to_units(round_usd(parts))

@@ -16,6 +16,7 @@ _DIGITS: Final = 18
 _PER_NANO: Final = 10**9
 _LIMIT: Final = 10**6 * 10**_DIGITS
 """In units. No call costs a million USD: what a provider reports beyond is cut, so that it cannot spoil sums."""
+_MOST: Final = Decimal(_LIMIT)
 _EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
@@ -35,10 +36,18 @@ def split_usd(amount: Decimal) -> tuple[int, int]:
     return divmod(units, _PER_NANO)
 
 
-def fits(amount: Decimal) -> bool:
-    """Return whether an amount is stored as it is, neither rounded nor cut."""
+def exact_units(amount: Decimal) -> int | None:
+    """Return an amount in units of 10**-18 USD if it is stored as it is; None if it would be rounded or cut."""
     scaled = amount.scaleb(_DIGITS, _EXACT)
-    return scaled == scaled.to_integral_value() and -_LIMIT <= scaled <= _LIMIT
+    if scaled.copy_abs() > _MOST:
+        return None
+    units = int(scaled)
+    return units if units == scaled else None
+
+
+def split_units(units: int) -> tuple[int, int]:
+    """Return `(nano, atto)` of an amount in units."""
+    return divmod(units, _PER_NANO)
 
 
 def join_usd(nano: int | Decimal | None, atto: int | Decimal | None) -> Decimal:

@@ -6,7 +6,7 @@ import msgspec
 
 from openrouter_gateway.core.generation import AttemptRecord, Generation
 from openrouter_gateway.core.usage import Cost, Usage
-from openrouter_gateway.stores.money import fits, join_usd, round_usd, split_usd
+from openrouter_gateway.stores.money import exact_units, join_usd, round_usd, split_units, split_usd
 
 Row: TypeAlias = tuple[str | int | bool | None, ...]
 """In the order of the table's columns."""
@@ -155,7 +155,8 @@ def _split_cost(cost: Cost) -> tuple[int, int, str | None]:
     total = cost.total
     if not total:
         return 0, 0, None
-    if not fits(total):
+    units = exact_units(total)
+    if units is None:
         cost = Cost(**{name: round_usd(getattr(cost, name)) for name in Cost.__struct_fields__})
-        total = cost.total
-    return *split_usd(total), _encode(cost).decode()
+        return *split_usd(cost.total), _encode(cost).decode()
+    return *split_units(units), _encode(cost).decode()
