@@ -239,6 +239,24 @@ class TestAdmission:
         with pytest.raises(Unauthenticated):
             accountant.admit(None)
 
+    async def test_a_body_may_take_longer_than_its_key_lives(self, setup: Setup) -> None:
+        """What a grant has become is asked again once the body is there."""
+        stranger = setup.accountant.admit(None)
+        assert setup.accountant.admit_again(stranger) == Grant()
+        made = await setup.make()
+        with pytest.raises(Unauthenticated, match="Missing"):
+            setup.accountant.admit_again(stranger)
+        grant = setup.accountant.admit(made.secret)
+        assert setup.accountant.admit_again(grant) == grant
+        changed = await setup.accounts.change(made.key.hash, {"limit": Decimal(1)})
+        assert setup.accountant.admit_again(grant) == Grant(key_hash=made.key.hash, key=changed)
+        await setup.accounts.change(made.key.hash, {"disabled": True})
+        with pytest.raises(Unauthenticated, match="disabled"):
+            setup.accountant.admit_again(grant)
+        await setup.accounts.delete(made.key.hash)
+        with pytest.raises(Unauthenticated, match="not one of"):
+            setup.accountant.admit_again(grant)
+
     async def test_a_key_can_be_required_from_the_start(self, setup: Setup) -> None:
         accountant = Accountant(setup.accounts, setup.state, setup.ledger, required=True)
         with pytest.raises(Unauthenticated):

@@ -81,7 +81,7 @@ async def serve(services: Services, call: Call, client: Client) -> None:
     generation_id = new_generation_id(int(created), services.dice)
     bind_generation(generation_id)
     try:
-        grant = services.accountant.admit(call.credential)
+        grant = services.accountant.admit_again(call.grant)
         request = hide_user(call.skin.parse(call.body), grant)
     except GatewayError as error:
         await client.answer(error.status, call.skin.encode_error_body(error), _error_headers(error, generation_id))

@@ -24,11 +24,11 @@ from openrouter_gateway.wire.skins.base import Skin
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """What came in: the dialect, the body, the presented key, and what the headers say."""
+    """What came in: the dialect, the body, the grant of the presented key, and what the headers say."""
 
     skin: Skin
     body: bytes
-    credential: str | None = None
+    grant: Grant
     app_url: str | None = None
     app_title: str | None = None
     app_categories: list[str] = []

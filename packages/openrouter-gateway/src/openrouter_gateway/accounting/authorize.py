@@ -67,7 +67,11 @@ def identify(
         return _ANYONE
     if not credential:
         raise Unauthenticated("Missing Authentication header: send `Authorization: Bearer <key>`")
-    key_hash = hash_key(credential)
+    return look_up(hash_key(credential), configured=configured, stored=stored, now=now)
+
+
+def look_up(key_hash: str, *, configured: frozenset[str], stored: Mapping[str, Key], now: float) -> Grant:
+    """Return the grant of a key that is known by its hash; raises as `identify`."""
     key = stored.get(key_hash)
     if key is None:
         if key_hash in configured:

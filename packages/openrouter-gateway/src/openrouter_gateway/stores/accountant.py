@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
-from openrouter_gateway.accounting.authorize import Grant, allow_inference, identify
+from openrouter_gateway.accounting.authorize import Grant, allow_inference, identify, look_up
 from openrouter_gateway.accounting.limits import period_start
 from openrouter_gateway.core.account import Estimate, Key, Rates
 from openrouter_gateway.core.generation import Generation
@@ -153,6 +153,19 @@ class Accountant:
         grant = self.identify(credential)
         allow_inference(grant)
         return grant
+
+    def admit_again(self, grant: Grant) -> Grant:
+        """Return what a grant of `admit` has become since: keys are changed and revoked while a body comes in.
+
+        Raises:
+            Unauthenticated: as `identify`.
+            InferenceOnly: as `admit`.
+        """
+        if grant.key_hash is None:
+            return self.admit(None)
+        new = look_up(grant.key_hash, configured=self.configured, stored=self._accounts.keys, now=self._clock())
+        allow_inference(new)
+        return new
 
     async def reserve(self, grant: Grant, generation_id: str, estimate: Estimate, created: float) -> Claim | None:
         """Take an estimate from the caller's limits; what it returns is to be settled, None if there is nothing to.
