@@ -50,7 +50,7 @@ _MOST_UNSETTLED: Final = 1_000
 """Beyond, what keys without limits use while the state's server is down is left to the ledger."""
 _MICRO: Final = 1_000_000
 _LATELY_S: Final = 60.0
-"""Rows of what ended before are in the database: processes write within a tenth of a second."""
+"""Rows of what ended before are in the database: processes write within half a second."""
 _MOST_RETRY_AFTER_S: Final = 60
 """A minute counts whole seconds and so may last a part of one longer; nobody is told to wait for more than a minute."""
 _MOST_UNITS: Final = 10**24

@@ -10,7 +10,7 @@ ledger and to the state alike.
 A used sum is what the scope was seeded with, and each request once that was not in it. A request that was reserved
 since the seeding was not, as it had not ended. Of any other (the state has lost its reservation, or what it was charged
 to) the seed says whether it was: all that had ended by `Seed.until_us` counts as such, because processes write their
-rows within a tenth of a second, and of those that ended later it has the ids. What was charged is remembered until its
+rows within half a second, and of those that ended later it has the ids. What was charged is remembered until its
 process has heard so. Lost with the state are the reservations and slots of what runs, for as long as that runs.
 
 A reservation is returned when its request is settled. What a crashed process had reserved is returned when it has not

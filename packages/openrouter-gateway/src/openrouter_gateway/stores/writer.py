@@ -27,7 +27,7 @@ from openrouter_gateway.stores.lines import encode_line
 from openrouter_gateway.stores.rows import Row, to_row
 from openrouter_gateway.stores.schema import GENERATIONS
 
-_INTERVAL_S: Final = 0.1
+_INTERVAL_S: Final = 0.25
 _BATCH: Final = 512
 _SLICE: Final = 64
 """Rows that are made in one go, which takes half a millisecond: requests are served between."""
