@@ -266,35 +266,53 @@ _WRITTEN_TO_CACHE: Final = "cache_creation_input_tokens"
 """LiteLLM's, in front of Anthropic (docs.litellm.ai/docs/completion/prompt_caching, 2026-11); the same holds."""
 
 
+_BESIDE: Final = (("cached_tokens", _READ_FROM_CACHE), ("cache_write_tokens", (_WRITTEN_TO_CACHE,)))
+_WITHIN: Final = (
+    (
+        "prompt_tokens_details",
+        {
+            "cached_tokens": "cached_tokens",
+            "cache_write_tokens": "cache_write_tokens",
+            "audio_tokens": "prompt_audio_tokens",
+            "video_tokens": "prompt_video_tokens",
+        },
+    ),
+    (
+        "completion_tokens_details",
+        {
+            "reasoning_tokens": "reasoning_tokens",
+            "audio_tokens": "completion_audio_tokens",
+            "image_tokens": "image_tokens",
+            "accepted_prediction_tokens": "accepted_prediction_tokens",
+            "rejected_prediction_tokens": "rejected_prediction_tokens",
+        },
+    ),
+)
+"""Objects of details, and which bucket each of their members is. Most are absent or 0, and nothing is done then."""
+
+
 def read_usage(fields: dict[str, Any]) -> Usage:
     """Read token counts, tolerant of fractions, nulls and missing details."""
     prompt = as_count(fields.get("prompt_tokens"))
     completion = as_count(fields.get("completion_tokens"))
-    prompt_details = _object_of(fields.get("prompt_tokens_details"))
-    details = _object_of(fields.get("completion_tokens_details"))
-    cached = as_count(prompt_details.get("cached_tokens"))
-    for name in _READ_FROM_CACHE:
-        cached = cached or as_count(fields.get(name))
-    written = as_count(prompt_details.get("cache_write_tokens")) or as_count(fields.get(_WRITTEN_TO_CACHE))
+    details: dict[str, int] = {}
+    for name, buckets in _WITHIN:
+        members = fields.get(name)
+        if type(members) is dict:
+            for member, value in cast("dict[str, Any]", members).items():
+                if value and member in buckets:
+                    details[buckets[member]] = as_count(value)
+    for bucket, names in _BESIDE:
+        for name in names:
+            if name in fields and not details.get(bucket):
+                details[bucket] = as_count(fields[name])
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=as_count(fields.get("total_tokens")) or prompt + completion,
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        prompt_audio_tokens=as_count(prompt_details.get("audio_tokens")),
-        prompt_video_tokens=as_count(prompt_details.get("video_tokens")),
-        reasoning_tokens=as_count(details.get("reasoning_tokens")),
-        completion_audio_tokens=as_count(details.get("audio_tokens")),
-        image_tokens=as_count(details.get("image_tokens")),
-        accepted_prediction_tokens=as_count(details.get("accepted_prediction_tokens")),
-        rejected_prediction_tokens=as_count(details.get("rejected_prediction_tokens")),
-        reported_cost=as_amount(fields.get("cost")),
+        reported_cost=as_amount(fields["cost"]) if "cost" in fields else None,
+        **details,
     )
-
-
-def _object_of(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if type(value) is dict else {}
 
 
 def error_in_reply(reply: dict[str, Any]) -> UpstreamError:
