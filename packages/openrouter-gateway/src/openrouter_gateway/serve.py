@@ -13,7 +13,6 @@ proxy in between gives it up. What is known of a generation is recorded before t
 import asyncio
 import contextlib
 import logging
-from contextlib import aclosing
 from decimal import Decimal
 from typing import Any, Final
 
@@ -141,8 +140,9 @@ class _Generation:
             heartbeat = Heartbeat(self._client, self.skin, self._headers, self._services.comment_interval_s)
         try:
             try:
-                if not await self._repeat():
-                    await self._try_within_limit()
+                if self._call.cache is None or not await self._repeat(self._call.cache):
+                    limit_s = self._services.request_limit_s
+                    await (self._try_endpoints() if limit_s is None else self._try_within_limit(limit_s))
             except GatewayError as error:
                 await self._fail(error)
             except Exception:  # noqa: BLE001 - the last line of defence
@@ -161,10 +161,10 @@ class _Generation:
                 heartbeat.stop()
             self._record("cancelled")
 
-    async def _repeat(self) -> bool:
-        """Answer from the response cache, if the caller wants that and it has the answer; else get ready to keep it."""
-        services, wish = self._services, self._call.cache
-        if wish is None or services.policy.zdr:  # a request's own `zdr` is about providers
+    async def _repeat(self, wish: CacheWish) -> bool:
+        """Answer from the response cache, if it has the answer and may give it; else get ready to keep it."""
+        services = self._services
+        if services.policy.zdr:  # a request's own `zdr` is about providers
             return False
         dialect = f"{self.skin.api_type} {type(self.skin).__name__}"
         key = cache_key(self._grant.key_hash, dialect, self._call.body)
@@ -181,11 +181,7 @@ class _Generation:
         await self._reply(head).take([*steps, UsageReported(Usage()), Ended()])
         return True
 
-    async def _try_within_limit(self) -> None:
-        limit_s = self._services.request_limit_s
-        if limit_s is None:
-            await self._try_endpoints()
-            return
+    async def _try_within_limit(self, limit_s: float) -> None:
         deadline = self._deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
@@ -257,21 +253,26 @@ class _Generation:
         Raises:
             UpstreamError: the endpoint failed, before or (see `given`) within its answer.
         """
+        limit_s = self._services.attempt_limit_s
+        if endpoint.max_concurrent is not None:
+            await self._attempt_in_place(endpoint, prepared)
+        elif limit_s is None:
+            await self._call_endpoint(endpoint, prepared, None)
+        else:
+            await self._call_within_limit(endpoint, prepared, limit_s)
+        if not self._concluded:
+            raise Garbled("the provider's answer has no end")
+
+    async def _attempt_in_place(self, endpoint: Endpoint, prepared: Prepared) -> None:
         places, name = self._services.places, f"{self._id}:{len(self._attempts.records)}"
         if not await places.take(endpoint, name):
             raise AtCapacity(f"{endpoint.tag} has as many requests at a time as it may")
         try:
-            await self._attempt_within_limit(endpoint, prepared)
+            await self._call_within_limit(endpoint, prepared, self._services.attempt_limit_s)
         finally:
             places.give_back(endpoint, name)
-        if not self._concluded:
-            raise Garbled("the provider's answer has no end")
 
-    async def _attempt_within_limit(self, endpoint: Endpoint, prepared: Prepared) -> None:
-        limit_s = self._services.attempt_limit_s
-        if limit_s is None:
-            await self._call_endpoint(endpoint, prepared, None)
-            return
+    async def _call_within_limit(self, endpoint: Endpoint, prepared: Prepared, limit_s: float | None) -> None:
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
@@ -286,7 +287,8 @@ class _Generation:
         caller = self._services.caller_of(endpoint, self._grant)
         if self._kept is not None:
             self._kept[2].clear()
-        async with aclosing(prepared.call(caller)) as batches:
+        batches = prepared.call(caller)
+        try:  # `aclosing` would be two coroutines more for every answer
             async for events in batches:
                 if self._attempts.first_event_at is None:
                     self._attempts.first_event_at = self._services.timer()
@@ -295,6 +297,8 @@ class _Generation:
                 if self._kept is not None:
                     self._kept[2].extend(_encode_chunk(event) for event in events if type(event) is Step)
                 await reply.take(events)
+        finally:
+            await batches.aclose()
 
     def _reply(self, head: ReplyHead, tier: str | None = None) -> StreamedReply | WholeReply:
         self.transcript = self._services.observer.transcribe(self._request)

@@ -21,10 +21,10 @@ SPAN_S: Final = 61
 
 def period_start(reset: Reset | None, now: float) -> float:
     """Return the unix second at which the period around a moment began; 0 without a reset."""
+    if reset is None:
+        return 0
     days = math.floor(now / DAY_S)
     match reset:
-        case None:
-            return 0
         case "daily":
             return days * DAY_S
         case "weekly":

@@ -205,14 +205,16 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     @property
     def prompt_size(self) -> int:
         """Bytes of JSON that the model reads."""
-        reads = ("messages",) if self.task is None else self.task.reads
-        return sum(len(self.fields[name]) for name in reads)
+        if self.task is None:
+            return len(self.fields["messages"])
+        return sum(len(self.fields[name]) for name in self.task.reads)
 
     @property
     def requested_models(self) -> list[str]:
         """Model ids in the order in which they are to be tried: `model`, then `models`, each once."""
-        named = [self.params.model] if self.params.model else []
-        return list(dict.fromkeys([*named, *(self.params.models or [])]))
+        params = self.params
+        named = [params.model] if params.model else []
+        return list(dict.fromkeys([*named, *params.models])) if params.models else named
 
     def plugin(self, name: str) -> Plugin | None:
         """Return the entry of a plugin, switched on or off; the first if there are several."""

@@ -35,13 +35,15 @@ def lift_online(request: ChatRequest, known: Container[str]) -> ChatRequest:
     An entry for the plugin that is there already says how to search, also if it switches it off. `known` are ids of
     models, in which the suffix is part of the name.
     """
+    params = request.params
+    if not params.models and ":online" not in (params.model or ""):
+        return request
     lifted = {
         name: _without_online(name) for name in request.requested_models if ":online" in name and name not in known
     }
     if not lifted:
         return request
     changes: dict[str, Any] = {}
-    params = request.params
     if params.model:
         changes["model"] = lifted.get(params.model, params.model)
     if params.models:
