@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from ledger_samples import make_generation
 from typer.testing import CliRunner
 
@@ -16,10 +17,12 @@ from openrouter_gateway.config.rows import load_provider_rows
 from openrouter_gateway.core.destination import Destination
 from openrouter_gateway.core.usage import Cost
 from openrouter_gateway.doctor.checkup import Wish, check_everything
+from openrouter_gateway.errors import ConfigError
 from openrouter_gateway.stores.database import Database
 from openrouter_gateway.stores.destinations import Destinations
 from openrouter_gateway.stores.journal import count_waiting
 from openrouter_gateway.stores.ledger import Ledger
+from openrouter_gateway.stores.queries import Activity
 from openrouter_gateway.stores.schema import REVISION
 
 TODAY = dt.date(2026, 2, 14)
@@ -107,7 +110,15 @@ class TestDoctor:
         with connection:
             connection.execute("UPDATE openrouter_gateway_schema SET version_num = '0001'")
         connection.close()
+        with pytest.raises(ConfigError, match=r"revision 0001, .* reads 0005: the next `openrouter-gateway serve`"):
+            await read_report(f"sqlite:///{file}", TODAY, 30, tuple(Group))
         assert ["0001"] * 2 == [await Database(f"sqlite:///{file}").read_revision() for _ in range(2)]
+
+    async def test_a_database_without_tables_gets_none(self, url: str) -> None:
+        """There is nothing to tell then."""
+        report = await read_report(url, TODAY, 30, tuple(Group))
+        assert report.total == Activity()
+        assert await Database(url).read_revision() is None
 
     async def test_destinations_of_the_database_are_tried(self, tmp_path: Path) -> None:
         """As those of the configuration, unless they are switched off."""

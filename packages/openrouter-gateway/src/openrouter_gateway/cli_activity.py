@@ -101,9 +101,10 @@ async def read_report(url: str, today: dt.date, days: int, wanted: tuple[Group, 
     since = max(today - dt.timedelta(days=days - 1), dt.date(1970, 1, 1))
     since_us, until_us = (_to_us(day) for day in (since, today + dt.timedelta(days=1)))
     database = Database(url)
-    if not database.exists():  # where nothing was ever recorded, looking leaves nothing behind
+    # Where nothing was ever recorded, looking leaves nothing behind.
+    if not database.exists() or await database.read_revision() is None:
         return Report(since=since, until=today, total=Activity(), groups={group: [] for group in wanted}, names={})
-    await database.open()
+    await database.open(upgrade=False)
     try:
         async with database.transaction(isolation="REPEATABLE READ") as connection:
 

@@ -110,17 +110,18 @@ class Database:
         if failures:
             raise failures[0]
 
-    async def open(self) -> None:
+    async def open(self, *, upgrade: bool = True) -> None:
         """Connect and bring the schema up to date; of several processes that do so at once, one does the work.
 
         Raises:
-            ConfigError: it cannot be reached or used, or its schema is newer than this version knows.
+            ConfigError: it cannot be reached or used, or its schema is newer than this version knows; without
+                `upgrade` also if it is older.
         """
         self._engine = self._create_engine()
         try:
             async with self.transaction(immediate=True) as connection:
                 await self.lock(connection, wait=True)
-                await connection.run_sync(self._migrate)
+                await connection.run_sync(self._migrate, upgrade)
         except DatabaseUnavailable as error:
             await self.close()
             raise ConfigError(f"ledger.url: {error.message}") from None
@@ -171,7 +172,7 @@ class Database:
         function = func.pg_advisory_xact_lock if wait else func.pg_try_advisory_xact_lock
         return (await connection.execute(select(function(_LOCK)))).scalar() is not False
 
-    def _migrate(self, connection: Connection) -> None:
+    def _migrate(self, connection: Connection, upgrade: bool) -> None:
         current = _read_revision(connection)
         if current == REVISION:
             return
@@ -179,6 +180,11 @@ class Database:
             raise ConfigError(
                 f"ledger.url: the schema of {self._name} has revision {current}, and this version of the gateway knows "
                 f"{REVISION} as the newest: a newer gateway has used it. Run that one, or restore a backup"
+            )
+        if not upgrade:
+            raise ConfigError(
+                f"ledger.url: the schema of {self._name} has revision {current or 'none'}, and this version of the "
+                f"gateway reads {REVISION}: the next `openrouter-gateway serve` brings it up to date"
             )
         _upgrade(connection)
 
