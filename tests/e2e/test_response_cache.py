@@ -44,6 +44,18 @@ def test_the_same_request_is_answered_again_for_nothing(tmp_path: Path, provider
         assert (records[0]["id"], 0) == (found["response_cache_source_id"], found["total_cost"])
 
 
+def test_the_tier_that_served_is_named_again(tmp_path: Path, provider: FakeProvider) -> None:
+    """In the answer and the record, also where the provider says nothing of tiers, as the fake's streams do not."""
+    config = provider_config({"first": provider.base_url}, {})
+    config += '[[providers.first.models]]\nid = "fake/model"\ntag = "first/flex"\nupstream_id = "answer"\n'
+    with running_gateway(tmp_path, config) as gateway:
+        fields = {"stream": True, "service_tier": "flex"}
+        replies = [ask(gateway, CACHED, "fake/model", **fields) for _ in range(2)]
+        assert ["MISS", "HIT"] == [status_of(reply) for reply in replies]
+        assert ["flex", "flex"] == [chunks_of(reply.text)[0].get("service_tier") for reply in replies]
+        assert ["flex", "flex"] == [record["service_tier"] for record in gateway.generations(2)]
+
+
 def test_what_is_no_repetition_is_asked_of_the_provider(tmp_path: Path, provider: FakeProvider) -> None:
     """Without the header, with other members or another order of them, and after a clear; blanks do not count."""
     config = provider_config({"first": provider.base_url}, {"fake/answer": "answer"})

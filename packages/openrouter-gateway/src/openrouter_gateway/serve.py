@@ -178,7 +178,7 @@ class _Generation:
         self._headers += hit_headers(answer, self._created)
         head = ReplyHead(id=self._id, created=int(self._created), model=answer.model, provider=answer.provider_name)
         steps: list[Event] = [Step(msgspec.json.decode(chunk)) for chunk in answer.chunks]
-        await self._reply(head).take([*steps, UsageReported(Usage()), Ended()])
+        await self._reply(head, answer.service_tier).take([*steps, UsageReported(Usage()), Ended()])
         return True
 
     async def _try_within_limit(self, limit_s: float) -> None:
@@ -374,6 +374,7 @@ class _Generation:
                 provider_name=endpoint.provider.name,
                 endpoint=endpoint.tag,
                 chunks=chunks,
+                service_tier=endpoint.service_tier,
             )
             services.answers.put(key, answer, answer.stored_at)
 
@@ -449,7 +450,7 @@ class _Generation:
             endpoint=place.endpoint,
             cache_source_id=place.cache_source_id,
             upstream_id=meter.upstream_id or None,
-            service_tier=meter.service_tier or (endpoint.service_tier if endpoint else None),
+            service_tier=meter.service_tier or place.service_tier,
             catalog_version=self._services.catalog.version,
             streamed=self._request.stream,
             usage=usage,

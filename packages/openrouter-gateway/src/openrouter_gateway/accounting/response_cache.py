@@ -28,7 +28,10 @@ class CacheWish(Struct, frozen=True, kw_only=True):
 
 
 class CachedAnswer(Struct, frozen=True, kw_only=True):
-    """A complete answer: its chunks in the hub's form, and where they are from. `stored_at` is unix seconds."""
+    """A complete answer: its chunks in the hub's form, and where they are from.
+
+    `stored_at` is unix seconds, `service_tier` the endpoint's.
+    """
 
     source_id: str
     stored_at: float
@@ -38,6 +41,7 @@ class CachedAnswer(Struct, frozen=True, kw_only=True):
     provider_name: str
     endpoint: str
     chunks: list[Raw]
+    service_tier: str | None = None
 
     def age_s(self, now: float) -> int:
         """Return how old it is."""
@@ -90,6 +94,7 @@ class Place(NamedTuple):
     provider: str | None = None
     provider_name: str | None = None
     endpoint: str | None = None
+    service_tier: str | None = None
     cache_source_id: str | None = None
 
 
@@ -97,7 +102,8 @@ def place_of(endpoint: Endpoint | None, source: CachedAnswer | None) -> Place:
     """Return who answered: an endpoint, now or when what the cache has was made, or nobody."""
     if endpoint is not None:
         provider = endpoint.provider
-        return Place(endpoint.model_id, provider.slug, provider.name, endpoint.tag)
+        return Place(endpoint.model_id, provider.slug, provider.name, endpoint.tag, endpoint.service_tier)
     if source is not None:
-        return Place(source.model, source.provider, source.provider_name, source.endpoint, source.source_id)
+        place = (source.model, source.provider, source.provider_name, source.endpoint, source.service_tier)
+        return Place(*place, source.source_id)
     return Place()
