@@ -29,9 +29,7 @@ _COUNT_COLUMNS: Final = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
-_OTHER_COUNTS: Final = tuple(
-    name for name in Usage.__struct_fields__ if name not in (*_COUNT_COLUMNS, "reported_cost", "estimated")
-)
+_OF_OTHER_COLUMNS: Final = frozenset((*_COUNT_COLUMNS, "reported_cost", "estimated"))
 
 
 def ended_us(generation: Generation) -> int:
@@ -146,8 +144,11 @@ def _counts(usage: Usage) -> tuple[int, ...]:
 
 
 def _other_counts(usage: Usage) -> str | None:
-    others = {name: count for name in _OTHER_COUNTS if (count := getattr(usage, name))}
-    return _encode(others).decode() if others else None
+    told: dict[str, Any] = msgspec.to_builtins(usage)  # without those that are 0
+    if told.keys() <= _OF_OTHER_COLUMNS:
+        return None
+    others = {name: count for name, count in told.items() if name not in _OF_OTHER_COLUMNS}
+    return _encode(others).decode()
 
 
 def _split_cost(cost: Cost) -> tuple[int, int, str | None]:
