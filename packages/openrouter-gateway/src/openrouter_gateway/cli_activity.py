@@ -91,6 +91,14 @@ def activity(
         _errors.print(f"{waiting} generations are not in it yet: a running gateway writes them, or the next start.")
 
 
+async def _is_empty(database: Database) -> bool:
+    """Return whether nothing was ever recorded."""
+    try:
+        return not database.exists() or await database.read_revision() is None
+    except DatabaseUnavailable as error:
+        raise ConfigError(f"ledger.url: {error.message}") from None
+
+
 async def read_report(url: str, today: dt.date, days: int, wanted: tuple[Group, ...]) -> Report:
     """Return the sums of the last days, all of one moment.
 
@@ -101,8 +109,7 @@ async def read_report(url: str, today: dt.date, days: int, wanted: tuple[Group, 
     since = max(today - dt.timedelta(days=days - 1), dt.date(1970, 1, 1))
     since_us, until_us = (_to_us(day) for day in (since, today + dt.timedelta(days=1)))
     database = Database(url)
-    # Where nothing was ever recorded, looking leaves nothing behind.
-    if not database.exists() or await database.read_revision() is None:
+    if await _is_empty(database):  # looking leaves nothing behind
         return Report(since=since, until=today, total=Activity(), groups={group: [] for group in wanted}, names={})
     await database.open(upgrade=False)
     try:
