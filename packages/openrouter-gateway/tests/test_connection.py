@@ -1,6 +1,7 @@
 """The parts of the server's connection that decide on bytes."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,12 @@ class Wire(asyncio.Transport):
         self.told: list[bytes | str] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_closing():
+            raise RuntimeError("the handler is closed")  # as uvloop's does
         self.told.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return "closed" in self.told
 
     def close(self) -> None:
         self.told.append("closed")
@@ -77,6 +83,17 @@ class TestWholeAnswers:
         assert wire.told == [self.HEAD]
         transport.write(b"data: 1")
         assert wire.told == [self.HEAD, b"data: 1"]
+
+    async def test_a_caller_who_is_gone_gets_nothing(self) -> None:
+        """Between a head and the end of the callback the connection may have been lost."""
+        wire = Wire()
+        transport = WholeAnswers(wire)
+        transport.write(self.HEAD)
+        wire.close()
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        await asyncio.sleep(0)
+        assert (wire.told, failures) == (["closed"], [])
 
     @pytest.mark.parametrize(("end", "told"), [("close", [HEAD, "closed"]), ("abort", ["aborted"])])
     async def test_the_end(self, end: str, told: list[bytes | str]) -> None:

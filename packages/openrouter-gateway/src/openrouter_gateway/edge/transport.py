@@ -37,7 +37,8 @@ class WholeAnswers(asyncio.Transport):
     def _flush(self) -> None:
         if self._held:
             held, self._held = self._held, b""
-            self._transport.write(held)
+            if not self._transport.is_closing():  # a closed one of uvloop raises
+                self._transport.write(held)
 
     def close(self) -> None:
         """See `asyncio.BaseTransport`: what was written is sent first."""
