@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 
@@ -52,14 +52,6 @@ _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths that need no key: probes cannot send one."""
 _MOST_SESSION: Final = 256
 """Characters (OpenRouter API, headers, 2026-08-22)."""
-_SAID: Final = frozenset(
-    {
-        b"http-referer", b"x-openrouter-title", b"x-title", b"x-openrouter-categories", b"x-session-id",
-        b"x-anthropic-beta", b"anthropic-beta", b"x-openrouter-metadata", b"x-openrouter-experimental-metadata",
-        b"x-openrouter-cache",
-    }
-)  # fmt: skip
-"""Headers about which a request says something, besides those that all have; many have none."""
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -123,9 +115,15 @@ class Edge:
             skin=skin,
             body=body,
             grant=grant,
+            app_url=_text(headers, b"http-referer", most=1024),
+            app_title=_text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
+            session_id=session_of(headers),
+            betas=_betas(headers),
+            app_categories=_categories(headers),
             user_agent=_text(headers, b"user-agent"),
+            wants_metadata=_wants_metadata(headers),
+            cache=read_wish(headers),
             origin=Origin(traceparent=_traceparent(scope, headers), request_id=request_id),
-            **({} if _SAID.isdisjoint(headers) else _read_said(headers)),
         )
         client = ASGIClient(send)
         task = asyncio.current_task()
@@ -173,19 +171,6 @@ def session_of(headers: Mapping[bytes, bytes]) -> str | None:
     if session_id is not None and len(session_id) > _MOST_SESSION:
         raise BadRequest(f"x-session-id: Expected at most {_MOST_SESSION} characters")
     return session_id
-
-
-def _read_said(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the fields of `Call` that headers of `_SAID` are for."""
-    return {
-        "app_url": _text(headers, b"http-referer", most=1024),
-        "app_title": _text(headers, b"x-openrouter-title") or _text(headers, b"x-title"),
-        "app_categories": _categories(headers),
-        "session_id": session_of(headers),
-        "betas": _betas(headers),
-        "wants_metadata": _wants_metadata(headers),
-        "cache": read_wish(headers),
-    }
 
 
 def _traceparent(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
