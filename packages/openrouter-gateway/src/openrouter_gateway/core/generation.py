@@ -1,6 +1,7 @@
 """The record of one served request: exactly one is written per request, however it ended.
 
-Fields are only ever added, and with defaults: a journal that an older version left is read by the newer one.
+Fields are only ever added, and with defaults that stay as they are: a journal that an older version left is read by the
+newer one, and its lines leave out what is as by default. The same holds for `Usage`.
 """
 
 from typing import Any, Literal, TypeAlias

@@ -33,7 +33,7 @@ def split_usd(amount: Decimal) -> tuple[int, int]:
     units = int(amount.scaleb(_DIGITS, _EXACT).to_integral_value(ROUND_HALF_EVEN))
     if not -_LIMIT <= units <= _LIMIT:
         units = _LIMIT if units > 0 else -_LIMIT
-    return divmod(units, _PER_NANO)
+    return split_units(units)
 
 
 def exact_units(amount: Decimal) -> int | None:
